@@ -1,0 +1,30 @@
+"""Every error that the room `harness` raises on purpose, and the exit codes of the command line."""
+
+from __future__ import annotations
+
+
+class HarnessError(Exception):
+    """Base of the errors below; the text is one sentence that names the thing, the place and the remedy."""
+
+    exit_code = 1
+
+
+class SuiteError(HarnessError):
+    """A suite file that can't be read or does not mean anything."""
+
+    exit_code = 2
+
+
+class EngineError(HarnessError):
+    """An engine that can't start or can't satisfy a resource shape."""
+
+    exit_code = 3
+
+
+class FixtureError(HarnessError):
+    """A fixture that can't be built or whose files are damaged."""
+
+
+#: Exit codes: 0 all trials of the plan are done; 1 something of ours failed; 2 bad input; 3 the engine or the ledger could not be used;
+#: 4 a regression (assay gate); 5 the run ended with trials that failed; 130 interrupted (run the same command to continue).
+EXIT_BAD_INPUT, EXIT_UNAVAILABLE, EXIT_REGRESSION, EXIT_FAILED_TRIALS, EXIT_INTERRUPTED = 2, 3, 4, 5, 130

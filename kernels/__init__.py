@@ -1,0 +1,1 @@
+"""Numerical cores with plain references beside fast paths. Imports no other room."""

@@ -1,0 +1,1 @@
+"""Statistics, leaderboards, verdicts and their renderers. May import `db` only."""
