@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from db.records import Attempt, Catalogue, Environment, Run, Trial, TrialStatus
+from db.records import Attempt, Catalogue, Environment, Run, Trial, TrialStatus, VerdictRow
 
 if TYPE_CHECKING:
     import pyarrow
@@ -71,6 +71,10 @@ class Ledger(ABC):
         The first ok attempt of a trial becomes its accepted result; later ok attempts are kept as replicates. A trial that is done stays
         done whatever arrives late. An attempt id seen before is ignored. Trials that `submit` never saw raise LedgerError.
         """
+
+    @abstractmethod
+    def record_verdicts(self, verdicts: Sequence[VerdictRow]) -> None:
+        """Append verdicts, decided now. One equal to the claim's current verdict (same claim hash, verdict and trials) is not repeated."""
 
     # -- reading --------------------------------------------------------------------------------------------------------------------
     @abstractmethod

@@ -148,6 +148,23 @@ class ClaimRow:
 
 
 @dataclass(frozen=True, slots=True)
+class VerdictRow:
+    """A decision about a claim, with everything that made it. Append-only; the newest per claim is the current one."""
+
+    claim: str
+    claim_hash: str
+    verdict: str  #: supported, refuted, inconclusive, not attempted
+    effect: float | None
+    low: float | None
+    high: float | None
+    n: int
+    p_value: float | None
+    test: str  #: the name of the test, as stated to people
+    detail: Mapping[str, Any]
+    trials: Sequence[str]  #: keys of the trials that made it
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """What the harness knows about tasks, methods, papers and claims, written at the start of a run, so that reports need no code."""
 
