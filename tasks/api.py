@@ -209,7 +209,8 @@ class Task(Parametrised, ABC):
 
     @abstractmethod
     def data_fingerprint(self) -> str:
-        """Hex digest of the data this task reads (of the generator's name and version where data is generated). Cheap: planning calls it."""
+        """Hex digest of the data this task reads (of the generator's name and version where data is generated). Cheap: planning calls it
+        for every trial, so cache it."""
 
     def fixtures(self, seed: int) -> tuple[Fixture, ...]:
         """Fixtures that a trial with this seed will ask its context for; the harness builds them before the trial starts."""
@@ -250,7 +251,8 @@ class Claim:
 
     `effect` is how the paired values become one number per seed: "difference" A - B, "ratio" A / B. With direction d of the metric, the
     claim "better" holds when the effect is better than `margin` (difference: A beats B by at least `margin`; ratio: A <= margin * B for
-    lower-is-better, A >= margin * B for higher-is-better); "equivalent" when it lies within +-`margin`. `control` marks a negative control: a statement expected NOT to hold.
+    lower-is-better, A >= margin * B for higher-is-better); "equivalent" when it lies within +-`margin`. `control` marks a negative control:
+    a statement expected NOT to hold.
     """
 
     id: str

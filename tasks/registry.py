@@ -109,6 +109,14 @@ class Registry:
             name = f"{family}/{name}"
         return self._find(self.methods, name, "method", "assay methods")
 
+    def fixture(self, name: str) -> type[Fixture]:
+        """The fixture class called `name`; families are loaded until one defines it."""
+        for family in FAMILIES:
+            if name in self.fixtures:
+                break
+            self.load_family(family)
+        return self._find(self.fixtures, name, "fixture", "assay tasks")
+
     def _find(self, table: dict, name: str, what: str, command: str):
         family = name.split("/")[0]
         if family in FAMILIES:
@@ -155,7 +163,8 @@ def _import_file(path: Path) -> ModuleType:
         raise TaskError(f"The plugin file {path} does not exist.")
     name = f"assay_plugin_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

@@ -1,0 +1,72 @@
+"""YAML with line numbers: so that a complaint about a suite names the line it means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.errors import SuiteError
+
+Location = tuple[str | int, ...]
+
+
+class YamlSource:
+    """A parsed YAML document (`data`) that remembers the line of every key and item."""
+
+    def __init__(self, text: str, name: str) -> None:
+        self.name = name
+        self._lines: dict[Location, int] = {}
+        try:
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise SuiteError(f"{name}:{line}: not valid YAML: {error.problem or error.context}.") from None
+        except yaml.YAMLError as error:
+            raise SuiteError(f"{name}: not valid YAML: {error}.") from None
+        if node is None:
+            raise SuiteError(f"{name} is empty; a suite needs at least `name` and `tasks`.")
+        self.data: Any = self._build(node, ())
+
+    @classmethod
+    def read(cls, path: Path) -> YamlSource:
+        try:
+            return cls(path.read_text(encoding="utf-8"), str(path))
+        except OSError as error:
+            raise SuiteError(f"The suite {path} can't be read: {error.strerror}.") from error
+        except UnicodeDecodeError:
+            raise SuiteError(f"The suite {path} is not UTF-8 text.") from None
+
+    def line(self, location: Location) -> int:
+        """The line of the deepest known part of `location` (1-based)."""
+        while location and location not in self._lines:
+            location = location[:-1]
+        return self._lines.get(location, 1)
+
+    def where(self, location: Location) -> str:
+        return f"{self.name}:{self.line(location)}"
+
+    def _build(self, node: yaml.Node, at: Location) -> Any:
+        self._lines.setdefault(at, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            result: dict[str, Any] = {}
+            for key_node, value_node in node.value:
+                key = str(key_node.value)
+                line = key_node.start_mark.line + 1
+                if key in result:
+                    raise SuiteError(f"{self.name}:{line}: the key {key!r} stands twice in one mapping.")
+                self._lines[(*at, key)] = line
+                result[key] = self._build(value_node, (*at, key))
+            return result
+        if isinstance(node, yaml.SequenceNode):
+            return [self._build(item, (*at, index)) for index, item in enumerate(node.value)]
+        return _scalar(node)
+
+
+def _scalar(node: yaml.Node) -> Any:
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_object(node, deep=True)
+    finally:
+        loader.dispose()
