@@ -1,0 +1,161 @@
+"""`assay tasks`, `methods`, `papers`, `suite`: what can be run, read from the code (no ledger needed)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.common import JsonOption, print_json, stderr, stdout
+
+if TYPE_CHECKING:
+    from tasks.registry import Registry
+
+FamilyArgument = Annotated[str | None, typer.Argument(help="Only this family.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(tasks)
+    app.command()(methods)
+    app.command()(papers)
+    group = typer.Typer(help="Built-in suites and the suite format.", no_args_is_help=True)
+    group.command("list")(suite_list)
+    group.command("show")(suite_show)
+    group.command("schema")(suite_schema)
+    app.add_typer(group, name="suite")
+
+
+def tasks(family: FamilyArgument = None, as_json: JsonOption = False) -> None:
+    """List tasks with their parameters and metrics."""
+    rows = [
+        {
+            "task": task.id(),
+            "family": task.family,
+            "version": task.version,
+            "label": task.label,
+            "doc": _first_line(task),
+            "params": _params(task),
+            "metrics": [
+                {"metric": metric.id, "unit": metric.unit, "direction": metric.direction, "primary": metric.primary, "doc": metric.doc}
+                for metric in task.metrics
+            ],
+        }
+        for _, task in sorted(_registry(family).tasks.items())
+        if family in (None, task.family)
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    console = stdout()
+    arrows = {"lower": "↓", "higher": "↑", "none": ""}
+    for row in rows:
+        console.print(f"[bold]{row['task']}[/] (version {row['version']}): {row['doc']}")
+        for name, default in row["params"].items():
+            console.print(f"    {name} = {default}", markup=False)
+        shown = ", ".join(f"{item['metric']} {arrows[item['direction']]} [{item['unit']}]" for item in row["metrics"])
+        console.print(f"    metrics: {shown}", markup=False)
+
+
+def methods(family: FamilyArgument = None, as_json: JsonOption = False) -> None:
+    """List methods with their parameters and papers."""
+    rows = [
+        {
+            "method": method.id(),
+            "family": method.family,
+            "version": method.version,
+            "label": method.label,
+            "paper": method.paper,
+            "doc": _first_line(method),
+            "params": _params(method),
+        }
+        for _, method in sorted(_registry(family).methods.items())
+        if family in (None, method.family)
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    from rich.table import Table
+
+    table = Table("method", "paper", "what it is", "parameters (defaults)", box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        defaults = ", ".join(f"{name}={value}" for name, value in row["params"].items())
+        table.add_row(row["method"], str(row["paper"] or ""), row["doc"], defaults)
+    stdout().print(table)
+
+
+def papers(family: FamilyArgument = None, as_json: JsonOption = False) -> None:
+    """List the papers and which of them have a method or a claim here."""
+    from tasks.papers import papers as all_papers
+
+    registry = _registry(None)
+    by_paper: dict[int, dict[str, list[str]]] = {}
+    for method in registry.methods.values():
+        if method.paper is not None:
+            by_paper.setdefault(method.paper, {"methods": [], "claims": []})["methods"].append(method.id())
+    for claim in registry.claims.values():
+        by_paper.setdefault(claim.paper, {"methods": [], "claims": []})["claims"].append(claim.id)
+    rows = [
+        {"paper": paper.number, "family": paper.family, "tier": paper.tier, "title": paper.title}
+        | by_paper.get(paper.number, {"methods": [], "claims": []})
+        for paper in all_papers()
+        if family in (None, paper.family)
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    from rich.table import Table
+
+    table = Table("paper", "family", "title", "methods", "claims", box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(str(row["paper"]), row["family"], row["title"], ", ".join(row["methods"]), str(len(row["claims"]) or ""))
+    stdout().print(table)
+    covered = sum(bool(row["methods"] or row["claims"]) for row in rows)
+    stderr().print(f"{covered} of {len(rows)} papers have a method or a claim.")
+
+
+def suite_list(as_json: JsonOption = False) -> None:
+    """List the built-in suites."""
+    from harness.suite import built_in_suites, load_suite
+
+    rows = [{"suite": name, "description": load_suite(name).suite.description} for name in built_in_suites()]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        stdout().print(f"[bold]{row['suite']}[/]  {row['description']}")
+
+
+def suite_show(suite: Annotated[str, typer.Argument(help="A YAML file or a built-in suite.")]) -> None:
+    """Print a suite as resolved (extends merged, seeds expanded)."""
+    from harness.suite import load_suite
+
+    print(load_suite(suite).text, end="")
+
+
+def suite_schema() -> None:
+    """Print the JSON Schema of a suite file, for editors."""
+    from harness.suite import json_schema
+
+    print_json(json_schema())
+
+
+def _registry(family: str | None) -> Registry:
+    """The registry with `family` (None: everything) loaded; broken plugins are reported on stderr."""
+    from tasks.registry import REGISTRY
+
+    if family is None:
+        REGISTRY.load_all()
+    else:
+        REGISTRY.load_family(family)
+        REGISTRY.load_entry_points()
+    for name, problem in REGISTRY.problems.items():
+        stderr().print(f"The plugin {name} could not be loaded: {problem}", style="yellow", markup=False)
+    return REGISTRY
+
+
+def _first_line(cls: type) -> str:
+    return (cls.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ").strip()
+
+
+def _params(cls: Any) -> dict[str, Any]:
+    return {name: field.get_default(call_default_factory=True) for name, field in cls.model_fields.items()}

@@ -1,0 +1,66 @@
+"""What the commands share: options, consoles, exit codes. stdout carries results, stderr everything meant for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from db.errors import LedgerError, QueryRefused
+from harness.errors import EXIT_BAD_INPUT, EXIT_UNAVAILABLE, HarnessError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from db.ledger import Ledger
+
+DbOption = Annotated[
+    str,
+    typer.Option("--db", envvar="ASSAY_DB", help="The ledger: a SQLite file or a postgresql:// URL.", show_envvar=True),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
+DEFAULT_DB = "assay.db"
+
+
+def exit_code_of(error: Exception) -> int | None:
+    """The exit code for an error that a person should read as one sentence; None for a defect of ours (show the traceback)."""
+    if isinstance(error, HarnessError):
+        return error.exit_code
+    if isinstance(error, QueryRefused):
+        return EXIT_BAD_INPUT
+    if isinstance(error, LedgerError):
+        return EXIT_UNAVAILABLE
+    # tasks.errors is imported only by commands that load tasks; looking it up keeps `assay sql` free of it
+    task_error = getattr(sys.modules.get("tasks.errors"), "TaskError", None)
+    if task_error is not None and isinstance(error, task_error):
+        return EXIT_BAD_INPUT
+    return None
+
+
+def open_ledger(db: str, *, create: bool = False, read_only: bool = True) -> Ledger:
+    """The ledger behind `--db`. Reading commands open it read-only and never create one."""
+    from db import open_ledger as open_
+
+    return open_(db, create=create, read_only=read_only and not create)
+
+
+def stderr() -> Console:
+    """A console for people."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def stdout() -> Console:
+    """A console for results."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
+    sys.stdout.write("\n")

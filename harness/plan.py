@@ -1,0 +1,216 @@
+"""The planner: expands a suite into trials with content keys, subtracts what the ledger holds, and finds the fixtures they need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from db.ledger import Ledger
+from db.records import Trial
+from harness.catalogue import catalogue
+from harness.engines.base import Shape
+from harness.errors import SuiteError
+from harness.fixtures import FixtureStore, fixture_key
+from harness.identity import canonical_json, trial_key
+from harness.planned import Infeasible, Plan, PlannedFixture, PlannedTrial
+from harness.suite import Filter, LoadedSuite, ResourceEntry, TaskEntry
+from tasks.api import PROTOCOL, Fixture, Method, Task
+from tasks.errors import TaskError
+from tasks.registry import Registry, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A trial before the ledger was asked, with the objects it came from."""
+
+    trial: Trial
+    task: Task
+    entry: TaskEntry
+    reason: str | None  #: why it can't run
+
+
+@dataclass
+class _Fixtures:
+    """Fixtures in an order in which they can be built, each once."""
+
+    store: FixtureStore
+    planned: dict[str, PlannedFixture] = field(default_factory=dict)
+    objects: dict[str, Fixture] = field(default_factory=dict)
+    _keys: dict[Fixture, str] = field(default_factory=dict)
+
+    def add(self, fixture: Fixture) -> str:
+        if (known := self._keys.get(fixture)) is not None:
+            return known
+        needs = tuple(self.add(need) for need in fixture.needs())
+        key = self._keys[fixture] = fixture_key(fixture)
+        present = self.store.present(fixture)
+        self.planned[key] = PlannedFixture(key, fixture.name, fixture.params(), needs, fixture.seconds, present)
+        self.objects[key] = fixture
+        return key
+
+
+def make_plan(loaded: LoadedSuite, registry: Registry, ledger: Ledger | None, store: FixtureStore) -> Plan:
+    """The plan of a suite against a ledger (None: an empty one). Raises SuiteError naming file, line and what is wrong."""
+    for plugin in loaded.plugins:
+        try:
+            registry.load_plugin(plugin)
+        except TaskError as error:
+            raise SuiteError(f"{loaded.origin}: {error}") from error
+    candidates = _expand(loaded, registry)
+    statuses = ledger.statuses(candidates) if ledger is not None else {}
+    history = _history(ledger, {candidate.trial.task for candidate in candidates.values()})
+    fixtures = _Fixtures(store)
+    todo: list[PlannedTrial] = []
+    infeasible: list[Infeasible] = []
+    done: set[str] = set()
+    failed: set[str] = set()
+    trials: list[Trial] = []
+    for key, candidate in candidates.items():
+        if candidate.reason is not None:
+            infeasible.append(Infeasible(candidate.trial, candidate.reason))
+            continue
+        trials.append(candidate.trial)
+        status = statuses.get(key)
+        if status is not None and status.state == "done":
+            done.add(key)
+        elif status is not None and status.state in ("failed", "quarantined"):
+            failed.add(key)
+        else:
+            todo.append(_planned(candidate, loaded, fixtures, history))
+    used_tasks = {(type(candidate.task)) for candidate in candidates.values()}
+    return Plan(
+        suite=loaded.suite.name,
+        suite_text=loaded.text,
+        trials=trials,
+        todo=todo,
+        fixtures=list(fixtures.planned.values()),
+        done=frozenset(done),
+        failed=frozenset(failed),
+        infeasible=infeasible,
+        plugins=loaded.plugins,
+        catalogue=catalogue(registry, {task.family for task in used_tasks}),
+    )
+
+
+def damaged_fixtures(plan: Plan, registry: Registry, store: FixtureStore) -> list[str]:
+    """Set damaged fixtures of the plan aside; returns the sentences to show. They are built again by the run."""
+    complaints = []
+    for planned in plan.fixtures:
+        if planned.present:
+            fixture = registry.fixture(planned.name)(**planned.params)
+            if complaint := store.repair(fixture):
+                complaints.append(complaint)
+    return complaints
+
+
+def _expand(loaded: LoadedSuite, registry: Registry) -> dict[str, _Candidate]:
+    """Every trial the suite asks for, by key, in the suite's order; a trial that two entries ask for stands once."""
+    suite = loaded.suite
+    candidates: dict[str, _Candidate] = {}
+    for entry, place in zip(suite.tasks, loaded.places, strict=True):
+        try:
+            task_class = registry.task(entry.task)
+            methods = _methods(entry, task_class, registry)
+            for params in entry.expand():
+                task = resolve(task_class, params, f"task {entry.task}")
+                for candidate in _trials(task, methods, entry, entry.seeds or suite.seeds):
+                    if _selected(candidate.trial, suite.include, suite.exclude):
+                        candidates.setdefault(candidate.trial.key, candidate)
+        except TaskError as error:
+            raise SuiteError(f"{place}: {error}") from error
+    if not candidates:
+        raise SuiteError(f"{loaded.origin}: include and exclude leave no trial to run.")
+    return candidates
+
+
+def _methods(entry: TaskEntry, task: type[Task], registry: Registry) -> list[Method]:
+    if entry.methods == "all":
+        return [method() for method in registry.methods_for(task)]
+    return [
+        resolve(registry.method(item.method, task.family), params, f"method {item.method}")
+        for item in entry.method_entries()
+        for params in item.expand()
+    ]
+
+
+def _trials(task: Task, methods: Iterable[Method], entry: TaskEntry, seeds: Sequence[int]) -> Iterable[_Candidate]:
+    fingerprint, task_params = task.data_fingerprint(), task.params()
+    for method in methods:
+        reason = None
+        if not isinstance(method, task.accepts):
+            wanted = " or ".join(protocol.__name__ for protocol in task.accepts)
+            reason = f"{task.id()} runs methods of the protocol {wanted}; {method.id()} is none."
+        else:
+            reason = task.infeasible(method)
+        method_params = method.params()
+        for seed in seeds:
+            identity: dict[str, Any] = {
+                "task": task.id(),
+                "task_version": task.version,
+                "task_params": task_params,
+                "method": method.id(),
+                "method_version": method.version,
+                "method_params": method_params,
+                "seed": seed,
+                "data_fingerprint": fingerprint,
+                "protocol": PROTOCOL,
+            }
+            yield _Candidate(Trial(key=trial_key(**identity), family=task.family, **identity), task, entry, reason)
+
+
+def _selected(trial: Trial, include: Sequence[Filter], exclude: Sequence[Filter]) -> bool:
+    if include and not any(_matches(trial, item) for item in include):
+        return False
+    return not any(_matches(trial, item) for item in exclude)
+
+
+def _matches(trial: Trial, item: Filter) -> bool:
+    short = trial.method.split("/", 1)[1]
+    return (
+        fnmatchcase(trial.task, item.task)
+        and (fnmatchcase(trial.method, item.method) or fnmatchcase(short, item.method))
+        and all(trial.task_params.get(name) == value for name, value in item.task_params.items())
+        and all(trial.method_params.get(name) == value for name, value in item.params.items())
+        and (item.seeds is None or trial.seed in item.seeds)
+    )
+
+
+def _planned(candidate: _Candidate, loaded: LoadedSuite, fixtures: _Fixtures, history: Mapping[tuple[str, ...], float]) -> PlannedTrial:
+    trial, task, entry, suite = candidate.trial, candidate.task, candidate.entry, loaded.suite
+    config = (trial.task, canonical_json(trial.task_params), trial.method, canonical_json(trial.method_params))
+    seconds = history.get(config) or history.get(config[:3]) or history.get(config[:1]) or task.seconds
+    return PlannedTrial(
+        trial=trial,
+        group="\n".join(config) if task.seeds_together else "",
+        fixtures=tuple(fixtures.add(fixture) for fixture in task.fixtures(trial.seed)),
+        timeout=entry.timeout or suite.timeout or task.timeout,
+        shape=_shape(entry.resources or suite.resources),
+        seconds=seconds,
+        priority=entry.priority,
+    )
+
+
+def _shape(resources: ResourceEntry) -> Shape:
+    custom = tuple(sorted(resources.custom.items()))
+    return Shape(cpus=resources.cpus, gpus=resources.gpus, memory=resources.memory or 0, custom=custom)
+
+
+def _history(ledger: Ledger | None, tasks: Iterable[str]) -> dict[tuple[str, ...], float]:
+    """Mean seconds of accepted attempts by (task, task_params, method, method_params), by (task, task_params, method) and by (task,)."""
+    if ledger is None:
+        return {}
+    sums: dict[tuple[str, ...], tuple[float, int]] = {}
+    for task in sorted(tasks):
+        rows = ledger.query(
+            "SELECT task, task_params, method, method_params, SUM(seconds) AS seconds, COUNT(*) AS n FROM trials"
+            " WHERE task = :task AND state = 'done' AND seconds IS NOT NULL GROUP BY task, task_params, method, method_params",
+            {"task": task},
+        ).to_pylist()
+        for row in rows:
+            config = (row["task"], row["task_params"], row["method"], row["method_params"])
+            for prefix in (config, config[:3], config[:1]):
+                total, count = sums.get(prefix, (0.0, 0))
+                sums[prefix] = (total + row["seconds"], count + row["n"])
+    return {prefix: total / count for prefix, (total, count) in sums.items()}

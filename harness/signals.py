@@ -1,0 +1,37 @@
+"""Ctrl-C: the first asks for a drain, the second for an immediate stop; both leave the ledger consistent."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class Stop:
+    """While entered, SIGINT and SIGTERM raise `level` (0 run, 1 drain, 2 stop at once) instead of raising KeyboardInterrupt."""
+
+    def __init__(self) -> None:
+        self.level = 0
+        self._before: dict[int, Any] = {}
+
+    def is_set(self) -> bool:
+        return self.level > 0
+
+    def now(self) -> bool:
+        """Whether running trials must be cancelled too."""
+        return self.level > 1
+
+    def __enter__(self) -> Stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._raise)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _raise(self, number: int, frame: FrameType | None) -> None:
+        self.level += 1
+        if self.level == 1:
+            print("\nStopping: no new trials; those running are finished first. Press Ctrl-C again to stop at once.", file=sys.stderr)
