@@ -1,0 +1,140 @@
+"""Intervals for a mean over seeds: Student t, and bootstrap (percentile, BCa, stratified, clustered)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports.stats.distributions import Floats, normal_cdf, normal_quantile, student_quantile
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A point, its interval, and how the interval was made. `low` and `high` are NaN where no interval exists (one seed)."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    level: float
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeanTable:
+    """Row-wise summaries of a (rows, seeds) matrix; each field has shape (rows,)."""
+
+    mean: Floats
+    sd: Floats
+    low: Floats
+    high: Floats
+    n: Floats
+
+
+def t_interval(values: Floats, level: float = 0.95) -> Estimate:
+    """Mean with Student's t interval; NaN entries are dropped. One value has no interval; none at all gives NaN."""
+    table = t_intervals(np.asarray(values, dtype=np.float64)[None, :], level)
+    return Estimate(
+        float(table.mean[0]), float(table.low[0]), float(table.high[0]), int(table.n[0]), level, f"Student t, {level:.0%}, over seeds"
+    )
+
+
+def t_intervals(matrix: Floats, level: float = 0.95) -> MeanTable:
+    """`t_interval` of every row of a (rows, seeds) matrix at once."""
+    present = ~np.isnan(matrix)
+    n = present.sum(axis=1).astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(present, matrix, 0.0).sum(axis=1) / n
+        deviations = np.where(present, matrix - mean[:, None], 0.0)
+        sd = np.sqrt((deviations**2).sum(axis=1) / (n - 1))
+    sd[n < 2] = np.nan
+    # Identical values leave rounding noise of the mean; say zero, so that a deterministic method shows no spread.
+    sd[(n >= 2) & (sd <= 4 * np.finfo(float).eps * np.abs(mean))] = 0.0
+    quantile = np.full(len(n), np.nan)
+    for size in np.unique(n[n >= 2]):
+        quantile[n == size] = float(student_quantile((1 + level) / 2, size - 1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        half = quantile * sd / np.sqrt(n)
+    return MeanTable(mean, sd, mean - half, mean + half, n)
+
+
+def bootstrap_interval(
+    values: Floats,
+    statistic: Callable[[Floats], Floats] = lambda sample: sample.mean(axis=-1),
+    *,
+    level: float = 0.95,
+    draws: int = 9999,
+    seed: int = 0,
+    method: str = "bca",
+    strata: Floats | None = None,
+    clusters: Floats | None = None,
+) -> Estimate:
+    """Bootstrap interval of `statistic` (which reduces the last axis) over the entries of `values` (NaN dropped).
+
+    `strata`: resample within each stratum (seeds within a task), so every task keeps its weight. `clusters`: resample whole clusters
+    (tasks) with replacement, then use all their entries: the interval then speaks about new tasks. `method`: "percentile" or "bca" (Efron 1987; not
+    with clusters of unequal size, where it falls back to percentile). The same `seed` gives the same interval.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    keep = ~np.isnan(values)
+    values = values[keep]
+    n = len(values)
+    point = float(statistic(values)) if n else float("nan")
+    name = f"bootstrap ({method}), {draws} draws, {level:.0%}"
+    if n < 2:
+        return Estimate(point, float("nan"), float("nan"), n, level, name)
+    rng = np.random.default_rng(seed)
+    if clusters is not None:
+        return _clustered(values, np.asarray(clusters)[keep], statistic, level, draws, rng, point)
+    index = np.empty((draws, n), dtype=np.int64)
+    groups = np.zeros(n) if strata is None else np.asarray(strata)[keep]
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        index[:, members] = members[rng.integers(0, len(members), size=(draws, len(members)))]
+    replicates = statistic(values[index])
+    tail = (1 - level) / 2
+    levels = np.array([tail, 1 - tail])
+    if method == "bca":
+        levels = _bca_levels(values, replicates, statistic, point, levels)
+    low, high = np.quantile(replicates, levels)
+    return Estimate(point, float(low), float(high), n, level, name)
+
+
+def _bca_levels(values: Floats, replicates: Floats, statistic: Callable[[Floats], Floats], point: float, levels: Floats) -> Floats:
+    below = ((replicates < point).sum() + (replicates <= point).sum()) / (2 * len(replicates))
+    if not 0 < below < 1:
+        return levels
+    bias = float(normal_quantile(below))
+    n = len(values)
+    leave_one_out = np.array([statistic(np.delete(values, i)) for i in range(n)])
+    centred = leave_one_out.mean() - leave_one_out
+    spread = float((centred**2).sum()) ** 1.5
+    acceleration = float((centred**3).sum()) / (6 * spread) if spread > 0 else 0.0
+    z = bias + normal_quantile(levels)
+    return normal_cdf(bias + z / (1 - acceleration * z))
+
+
+def _clustered(
+    values: Floats,
+    clusters: Floats,
+    statistic: Callable[[Floats], Floats],
+    level: float,
+    draws: int,
+    rng: np.random.Generator,
+    point: float,
+) -> Estimate:
+    groups = [values[clusters == name] for name in np.unique(clusters)]
+    name = f"bootstrap clustered by task (percentile), {draws} draws, {level:.0%}"
+    if len(groups) < 2:
+        return Estimate(point, float("nan"), float("nan"), len(values), level, name)
+    picks = rng.integers(0, len(groups), size=(draws, len(groups)))
+    if len({len(group) for group in groups}) == 1:
+        stacked = np.stack(groups)
+        replicates = statistic(stacked[picks].reshape(draws, -1))
+    else:
+        replicates = np.array([statistic(np.concatenate([groups[i] for i in row])) for row in picks])
+    tail = (1 - level) / 2
+    low, high = np.quantile(replicates, [tail, 1 - tail])
+    return Estimate(point, float(low), float(high), len(values), level, name)

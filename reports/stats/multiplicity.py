@@ -1,0 +1,30 @@
+"""Corrections for asking many questions at once. NaN p-values (tests that could not be made) stay NaN and are not counted."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reports.stats.distributions import Floats
+
+
+def holm(p: Floats) -> Floats:
+    """Holm's step-down adjusted p-values: the chance of any false rejection stays below the level, whatever the dependence."""
+    p = np.asarray(p, dtype=np.float64)
+    adjusted = np.full(p.shape, np.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    m = len(order)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * (m - np.arange(m))))
+    return adjusted
+
+
+def benjamini_hochberg(p: Floats) -> Floats:
+    """Benjamini-Hochberg adjusted p-values: the expected share of false ones among the rejections stays below the level."""
+    p = np.asarray(p, dtype=np.float64)
+    adjusted = np.full(p.shape, np.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    m = len(order)
+    scaled = p[order] * m / np.arange(1, m + 1)
+    adjusted[order] = np.minimum(1.0, np.minimum.accumulate(scaled[::-1])[::-1])
+    return adjusted
