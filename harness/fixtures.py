@@ -66,7 +66,7 @@ class FixtureStore:
             for name, digest in manifest["files"].items():
                 if _digest(folder / name) != digest:
                     return f"Fixture {fixture.name} is damaged: {folder / name} is not what was built."
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             return None if not folder.exists() else f"Fixture {fixture.name} is damaged: {error.filename} is missing."
         except (OSError, ValueError, KeyError, AttributeError) as error:
             return f"Fixture {fixture.name} is damaged: {folder / MANIFEST} can't be read ({error})."

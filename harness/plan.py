@@ -15,7 +15,7 @@ from harness.errors import SuiteError
 from harness.fixtures import FixtureStore, fixture_key
 from harness.identity import canonical_json, trial_key
 from harness.planned import Infeasible, Plan, PlannedFixture, PlannedTrial
-from harness.suite import Filter, LoadedSuite, ResourceEntry, TaskEntry
+from harness.suite import ALL, Filter, LoadedSuite, ResourceEntry, TaskEntry
 from tasks.api import PROTOCOL, Fixture, Method, Task
 from tasks.errors import TaskError
 from tasks.registry import Registry, resolve
@@ -126,13 +126,14 @@ def _expand(loaded: LoadedSuite, registry: Registry) -> dict[str, _Candidate]:
 
 
 def _methods(entry: TaskEntry, task: type[Task], registry: Registry) -> list[Method]:
-    if entry.methods == "all":
-        return [method() for method in registry.methods_for(task)]
-    return [
-        resolve(registry.method(item.method, task.family), params, f"method {item.method}")
-        for item in entry.method_entries()
-        for params in item.expand()
-    ]
+    methods: list[Method] = []
+    for item in entry.methods:
+        if item.method == ALL:
+            methods += [resolve(method, {}, f"method {method.id()}") for method in registry.methods_for(task)]
+        else:
+            method = registry.method(item.method, task.family)
+            methods += [resolve(method, params, f"method {item.method}") for params in item.expand()]
+    return methods
 
 
 def _trials(task: Task, methods: Iterable[Method], entry: TaskEntry, seeds: Sequence[int]) -> Iterable[_Candidate]:

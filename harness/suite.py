@@ -75,6 +75,19 @@ class MethodEntry(Points):
     method: str = Field(description="method id, or its short name within the task's family")
 
 
+def method_entries(value: Any) -> Any:
+    """A list of methods with bare names made entries; "all" becomes the entry `*`."""
+    if value == "all":
+        return [{"method": ALL}]
+    if not isinstance(value, list) or not value:
+        raise ValueError('methods is a list of methods (names, or mappings with `method`, `params`, `sweep`, `zip`), or "all"')
+    return [{"method": item} if isinstance(item, str) else item for item in value]
+
+
+ALL = "*"  #: the method entry that stands for every method the task accepts
+Methods = Annotated[list[MethodEntry], BeforeValidator(method_entries, json_schema_input_type=list[str | MethodEntry] | Literal["all"])]
+
+
 class ResourceEntry(_Strict):
     """What one trial holds while it runs."""
 
@@ -105,17 +118,11 @@ class TaskEntry(Points):
     """A task with its parameters and the methods that run on it."""
 
     task: str = Field(description="task id, family/name")
-    methods: list[str | MethodEntry] | Literal["all"] = Field(min_length=1, description='a list, or "all" methods that the task accepts')
+    methods: Methods = Field(description='a list of methods, or "all" that the task accepts')
     seeds: Seeds | None = None
     timeout: Duration | None = Field(None, description="per trial, e.g. 10m")
     resources: ResourceEntry | None = None
     priority: int = Field(0, description="higher runs first")
-
-    def method_entries(self) -> list[MethodEntry]:
-        """The methods as entries; empty for "all"."""
-        if self.methods == "all":
-            return []
-        return [MethodEntry(method=entry) if isinstance(entry, str) else entry for entry in self.methods]
 
 
 class Suite(_Strict):
@@ -172,7 +179,7 @@ def _locate(name: str, parent: Path | None) -> Path:
         path = parent.parent / path
     if path.is_file():
         return path
-    if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
+    if path.suffix in {".yaml", ".yml"} or "/" in name:
         raise SuiteError(f"The suite file {name} does not exist.")
     raise SuiteError(f"Unknown suite {name!r}; give a YAML file or one of the built-in suites: {', '.join(built_in)}.")
 
@@ -240,7 +247,7 @@ _KEYS = {key for model in _MODELS for key in model.model_fields}
 
 
 def _sentence(item: Any, place: Location) -> str:
-    name = str(place[-1]) if place else "the suite"
+    name = ".".join(str(part) for part in place[-2:] if isinstance(part, str)) or "the suite"
     if item["type"] == "extra_forbidden":
         return f"unknown key {item['loc'][-1]!r}; valid keys here: {', '.join(_model_at(place[:-1]).model_fields)}."
     if item["type"] == "missing":
