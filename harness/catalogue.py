@@ -19,7 +19,7 @@ def catalogue(registry: Registry, families: Iterable[str]) -> Catalogue:
     return Catalogue(
         tasks=[_task(task) for _, task in sorted(registry.tasks.items()) if task.family in wanted],
         methods=[_method(method) for _, method in sorted(registry.methods.items()) if method.family in wanted],
-        papers=[PaperRow(paper.number, paper.title, paper.family, paper.tier, paper.benchmark) for paper in papers()],
+        papers=[PaperRow(paper.paper, paper.title, paper.family, paper.tier, paper.benchmark) for paper in papers()],
         claims=[claim_row(claim) for _, claim in sorted(registry.claims.items()) if claim.task.split("/")[0] in wanted],
     )
 

@@ -95,8 +95,8 @@ def papers(family: FamilyArgument = None, as_json: JsonOption = False) -> None:
     for claim in registry.claims.values():
         by_paper.setdefault(claim.paper, {"methods": [], "claims": []})["claims"].append(claim.id)
     rows = [
-        {"paper": paper.number, "family": paper.family, "tier": paper.tier, "title": paper.title}
-        | by_paper.get(paper.number, {"methods": [], "claims": []})
+        {"paper": paper.paper, "family": paper.family, "tier": paper.tier, "title": paper.title}
+        | by_paper.get(paper.paper, {"methods": [], "claims": []})
         for paper in all_papers()
         if family in (None, paper.family)
     ]

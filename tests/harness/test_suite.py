@@ -43,7 +43,7 @@ def complaint(folder: Path, text: str) -> str:
         ),
         (GOOD.replace("seeds: 2", "seeds: -3"), "suite.yaml:2: seeds = -3: seeds are a count"),
         (GOOD.replace("seeds: 2", "seeds: [1, -1]"), "suite.yaml:2: seeds = [1, -1]: seeds are a count"),
-        (GOOD.replace("seeds: 2", "seeds: yes"), "suite.yaml:2: seeds = True: seeds are a count"),
+        (GOOD.replace("seeds: 2", "seeds: yes"), "suite.yaml:2: seeds = 'yes': seeds are a count"),
         (
             GOOD.replace("seeds: 2", "timeout: soon"),
             "suite.yaml:2: timeout = 'soon': 'soon' is not a duration; write 90s, 10m, 1h30m or 2d",
@@ -83,6 +83,12 @@ def test_points_expand_to_grid_times_zip() -> None:
         {"a": 1, "b": 2, "c": 3},
         {"a": 1, "b": 2, "c": 4, "d": 5},
     ]
+
+
+def test_scalars_are_read_as_yaml_1_2(tmp_path: Path) -> None:
+    text = GOOD.replace("[one]", "[{method: one, params: {a: on, b: 1e-3, c: true, d: .5, e: 10, f: 1.5e3, g: -2}}]")
+    params = load_suite(write(tmp_path, text)).suite.tasks[0].methods[0].params
+    assert params == {"a": "on", "b": 1e-3, "c": True, "d": 0.5, "e": 10, "f": 1500.0, "g": -2}
 
 
 def test_seeds_in_their_three_forms() -> None:
