@@ -27,8 +27,8 @@ class Ledger(ABC):
     # -- catalogue and runs ---------------------------------------------------------------------------------------------------------
     @abstractmethod
     def write_catalogue(self, catalogue: Catalogue) -> None:
-        """Insert or update the rows given; rows of other tasks, methods, papers and claims stay as they are. A claim whose hash changed keeps its
-        old definition as a revision."""
+        """Insert or update the rows given; rows of other tasks, methods, papers and claims stay as they are. A claim whose hash changed
+        keeps its old definition as a revision."""
 
     @abstractmethod
     def start_run(self, run: Run, environment: Environment) -> None:

@@ -1,0 +1,1 @@
+"""The two databases behind one small protocol (`db.backends.base.Backend`)."""

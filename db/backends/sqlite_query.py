@@ -1,0 +1,84 @@
+"""Reading the public views of a SQLite ledger, read-only by construction.
+
+Four independent guards: the file is opened with mode=ro; `query_only` is on; an authorizer allows only SELECT, the public views and
+harmless functions; a progress handler ends a statement at its deadline. `sqlite3` itself refuses more than one statement per call.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from db.backends.sqlite import connect, explain
+from db.errors import QueryRefused
+from db.tables import to_arrow
+from db.views import VIEWS
+
+if TYPE_CHECKING:
+    import pyarrow
+
+#: Virtual-machine steps between two looks at the clock: about a millisecond.
+STEPS = 20_000
+#: Functions that reach beyond the database or hand out its internals.
+FORBIDDEN_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit"})
+#: A single value may be this long in bytes: 1 MB error texts pass, `zeroblob(1e9)` does not.
+MAX_VALUE = 64 * 2**20
+
+
+def authorize(action: int, first: str | None, second: str | None, database: str | None, source: str | None) -> int:
+    """SQLite's authorizer callback: what a statement on the public surface may do."""
+    if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_READ:
+        # `source` names the innermost view that asks for the column: base tables are reached through views only. An empty name is the
+        # row count of a subquery, and a table-valued function such as json_each reads under its own name.
+        public = first in VIEWS or source in VIEWS or not first or first in ("json_each", "json_tree")
+        return sqlite3.SQLITE_OK if public else sqlite3.SQLITE_DENY
+    if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() not in FORBIDDEN_FUNCTIONS:
+        return sqlite3.SQLITE_OK
+    return sqlite3.SQLITE_DENY
+
+
+def guarded(path: Path, deadline: float) -> sqlite3.Connection:
+    """A connection that can only read the public views, and only until `deadline` (time.monotonic)."""
+    connection = connect(path, "ro")
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE)
+    connection.set_authorizer(authorize)
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, STEPS)
+    return connection
+
+
+def run_query(path: Path, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None) -> pyarrow.Table:
+    """See `Backend.query`."""
+    try:
+        connection = guarded(path, time.monotonic() + timeout)
+        try:
+            cursor = connection.execute(sql, params or {})
+            if cursor.description is None:
+                raise QueryRefused("Only a SELECT (or WITH … SELECT) may run here; the ledger is read-only.")
+            names = [column[0] for column in cursor.description]
+            rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit)
+        finally:
+            connection.close()
+    except (sqlite3.Error, sqlite3.Warning, OverflowError) as error:
+        known = explain(path, error)
+        raise (known or refusal(str(error), timeout)) from error
+    return to_arrow(names, rows)
+
+
+def refusal(text: str, timeout: float) -> QueryRefused:
+    """The sentence for what SQLite said."""
+    if "interrupted" in text:
+        return QueryRefused(f"The query took longer than {timeout:g} s and was ended; narrow it, or raise the limit with --timeout.")
+    if "not authorized" in text or "prohibited" in text or "access to" in text:
+        return QueryRefused(f"The query was refused ({text}): only SELECT over the public views may run here: {', '.join(VIEWS)}.")
+    if "one statement at a time" in text:
+        return QueryRefused("Only one statement may run at a time; remove what follows the first semicolon.")
+    if "no such table" in text:
+        return QueryRefused(f"{text[0].upper()}{text[1:]}; the public views are {', '.join(VIEWS)}.")
+    return QueryRefused(f"The query can't run: {text}.")

@@ -1,0 +1,183 @@
+"""The hot path: attempts, their measurements and the trials' new states, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from db import summary
+from db.dictionaries import Dictionaries, next_id
+from db.errors import LedgerError
+from db.records import Attempt, Curve, Environment, TrialState
+from db.summary import Cell
+from db.values import canonical_json, clean, typed, utc
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from db.backends.base import Backend, Row
+
+ATTEMPT = (
+    "id", "key", "trial_id", "run_id", "number", "outcome", "accepted", "started", "finished", "seconds", "cpu_seconds", "worker",
+    "environment_id", "error", "info",
+)  # fmt: skip
+ATTEMPT_TEXT = ("attempt_id", "traceback", "stdout", "stderr")
+MEASUREMENT = ("attempt_id", "metric_id", "value", "kind")
+CURVE_POINT = ("attempt_id", "metric_id", "step", "value", "kind")
+UPDATE_TRIAL = (
+    """UPDATE trial SET state = ?, attempts = ?, accepted_id = ?, last_id = ?, lease_owner = NULL, lease_until = NULL WHERE id = ?"""
+)
+#: The same for an attempt that arrives late and must not take a lease away.
+UPDATE_LATE = "UPDATE trial SET attempts = ?, last_id = ? WHERE id = ?"
+
+
+@dataclass(slots=True)
+class _Trial:
+    """A trial as it is in the ledger, changed attempt by attempt."""
+
+    id: int
+    task: str
+    task_config: int
+    method_config: int
+    state: TrialState
+    attempts: int
+    accepted: int | None
+    last: int | None
+    moved: bool = False  #: its state changed (a lease ends then)
+
+
+def record(backend: Backend, dictionaries: Dictionaries, attempts: Sequence[Attempt], environments: Sequence[Environment]) -> int:
+    """See `Ledger.record`."""
+    if not attempts and not environments:
+        return 0
+    with backend.write() as connection:
+        known_environments = dictionaries.environments(connection, environments)
+        attempts = _unseen(backend, connection, attempts)
+        if not attempts:
+            return 0
+        trials = _trials(backend, connection, {attempt.trial for attempt in attempts})
+        runs = dictionaries.run_ids(connection, {attempt.run for attempt in attempts})
+        hashes = {attempt.environment for attempt in attempts if attempt.environment is not None} - known_environments.keys()
+        known_environments |= dictionaries.environment_ids(connection, hashes)
+        _refuse_unknown(attempts, trials, runs, known_environments)
+
+        scalars = {(trials[attempt.trial].task, metric) for attempt in attempts for metric in attempt.metrics}
+        series = {(trials[attempt.trial].task, curve.metric) for attempt in attempts for curve in attempt.curves}
+        metric_ids = dictionaries.metrics(connection, scalars, None)
+        curve_ids = dictionaries.metrics(connection, series, "step") if series else {}
+
+        rows: list[Row] = []
+        texts: list[Row] = []
+        measurements: list[Row] = []
+        points: list[Row] = []
+        accepted: list[tuple[Cell, float | None]] = []
+        for identity, attempt in enumerate(attempts, next_id(connection, "attempt")):
+            trial = trials[attempt.trial]
+            accept = attempt.outcome == "ok" and trial.accepted is None
+            _advance(trial, attempt, identity, accept)
+            environment = None if attempt.environment is None else known_environments[attempt.environment]
+            rows.append(_attempt_row(backend, attempt, identity, trial, runs[attempt.run], accept, environment))
+            if attempt.traceback or attempt.stdout or attempt.stderr:
+                texts.append((identity, clean(attempt.traceback), clean(attempt.stdout), clean(attempt.stderr)))
+            for metric, number in attempt.metrics.items():
+                metric_id = metric_ids[trial.task, metric]
+                value, kind = typed(number)
+                measurements.append((identity, metric_id, value, kind))
+                if accept:
+                    accepted.append((Cell(trial.task_config, trial.method_config, metric_id), value))
+            for curve in attempt.curves:
+                _check_steps(curve, attempt)
+                metric_id = curve_ids[trial.task, curve.metric]
+                points.extend(
+                    (identity, metric_id, float(step), *typed(value)) for step, value in zip(curve.steps, curve.values, strict=True)
+                )
+        backend.insert(connection, "attempt", ATTEMPT, rows)
+        backend.insert(connection, "attempt_text", ATTEMPT_TEXT, texts)
+        backend.insert(connection, "measurement", MEASUREMENT, measurements)
+        backend.insert(connection, "curve_point", CURVE_POINT, points)
+        changed = trials.values()
+        moved = [(trial.state, trial.attempts, trial.accepted, trial.last, trial.id) for trial in changed if trial.moved]
+        late = [(trial.attempts, trial.last, trial.id) for trial in changed if not trial.moved]
+        backend.update(connection, UPDATE_TRIAL, moved)
+        backend.update(connection, UPDATE_LATE, late)
+        summary.add(backend, connection, summary.totals(accepted))
+    return len(attempts)
+
+
+def _unseen(backend: Backend, connection: Connection, attempts: Sequence[Attempt]) -> list[Attempt]:
+    """The attempts that the ledger does not hold, each once."""
+    distinct = {attempt.id: attempt for attempt in reversed(attempts)}  # the first of several with one id wins
+    query = text(f"SELECT key FROM attempt WHERE {backend.member('key', 'keys')}")
+    for seen in connection.execute(query, {"keys": backend.keys(list(distinct))}).scalars():
+        del distinct[seen]
+    return list(reversed(distinct.values()))
+
+
+def _trials(backend: Backend, connection: Connection, keys: set[str]) -> dict[str, _Trial]:
+    query = text(
+        "SELECT t.key, t.id, c.task, t.task_config_id, t.method_config_id, t.state, t.attempts, t.accepted_id, t.last_id "
+        f"FROM trial t JOIN task_config c ON c.id = t.task_config_id WHERE {backend.member('t.key', 'keys')} ORDER BY t.id "
+        + backend.for_update.format(table="t")
+    )
+    return {key: _Trial(*row) for key, *row in connection.execute(query, {"keys": backend.keys(list(keys))})}
+
+
+def _refuse_unknown(attempts: Sequence[Attempt], trials: dict[str, Any], runs: dict[str, int], environments: dict[str, int]) -> None:
+    for attempt in attempts:
+        if attempt.trial not in trials:
+            raise LedgerError(f"Attempt {attempt.id} belongs to trial {attempt.trial}, which was never submitted; call submit() first.")
+        if attempt.run not in runs:
+            raise LedgerError(f"Attempt {attempt.id} belongs to run {attempt.run}, which was never started; call start_run() first.")
+        if attempt.environment is not None and attempt.environment not in environments:
+            raise LedgerError(
+                f"Attempt {attempt.id} ran in environment {attempt.environment}, which the ledger does not hold; pass it to record()."
+            )
+
+
+def _advance(trial: _Trial, attempt: Attempt, identity: int, accept: bool) -> None:
+    """Apply the rules of `Ledger.record` to the trial's state."""
+    trial.attempts += 1
+    trial.last = identity
+    if accept:
+        trial.accepted, trial.state, trial.moved = identity, "done", True
+    elif trial.state in ("pending", "leased"):
+        # A coordinator that has lost its trial to another must not hand it back; it can't know, so `next_state` "leased" means: leave it.
+        if attempt.next_state in ("pending", "failed", "quarantined"):
+            trial.state, trial.moved = attempt.next_state, True
+        elif attempt.next_state == "done":
+            raise LedgerError(
+                f"Attempt {attempt.id} ended with {attempt.outcome} but says that its trial is done; next_state must be another."
+            )
+    elif trial.state == "failed" and attempt.next_state == "quarantined":
+        trial.state, trial.moved = "quarantined", True
+
+
+def _attempt_row(backend: Backend, attempt: Attempt, identity: int, trial: _Trial, run: int, accept: bool, environment: int | None) -> Row:
+    return (
+        identity,
+        attempt.id,
+        trial.id,
+        run,
+        trial.attempts,
+        attempt.outcome,
+        int(accept),
+        backend.time(utc(attempt.started, f"`started` of attempt {attempt.id}")),
+        backend.time(utc(attempt.finished, f"`finished` of attempt {attempt.id}")),
+        float(attempt.seconds),
+        float(attempt.cpu_seconds),
+        clean(attempt.worker),
+        environment,
+        clean(attempt.error),
+        canonical_json(dict(attempt.info)) if attempt.info else "{}",
+    )
+
+
+def _check_steps(curve: Curve, attempt: Attempt) -> None:
+    if len(curve.steps) != len(curve.values):
+        raise LedgerError(f"Curve {curve.metric} of attempt {attempt.id} has {len(curve.steps)} steps but {len(curve.values)} values.")
+    if not all(low < high for low, high in pairwise(curve.steps)) or not all(float(step) - float(step) == 0 for step in curve.steps[:1]):
+        raise LedgerError(f"Curve {curve.metric} of attempt {attempt.id} has steps that are not strictly increasing finite numbers.")

@@ -1,0 +1,132 @@
+"""The leaderboard's running totals: count, mean and spread per (task configuration, method configuration, metric).
+
+They change in the transaction that accepts an attempt, so the leaderboard over ten million measurements reads thousands of rows.
+Merging follows Chan, Golub and LeVeque (1983): stable whatever the order and the size of the groups.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from db.backends.base import Backend
+
+
+class Cell(NamedTuple):
+    """Ids of task configuration, method configuration and metric."""
+
+    task_config: int
+    method_config: int
+    metric: int
+
+
+@dataclass(slots=True)
+class Totals:
+    """Totals over finite values; `m2` is the sum of squared deviations from the mean."""
+
+    n: int = 0
+    nonfinite: int = 0
+    mean: float = 0.0
+    m2: float = 0.0
+    low: float = math.inf
+    high: float = -math.inf
+
+    def add(self, value: float | None) -> None:
+        """Add one value; None stands for a non-finite one."""
+        if value is None:
+            self.nonfinite += 1
+        else:
+            self.merge(Totals(1, 0, value, 0.0, value, value))
+
+    def merge(self, other: Totals) -> None:
+        self.nonfinite += other.nonfinite
+        if other.n:
+            n = self.n + other.n
+            # Halving first keeps the difference of two huge values of opposite sign finite.
+            half = other.mean / 2 - self.mean / 2
+            self.m2 += other.m2 + 4 * half * half * (self.n / n) * other.n
+            self.mean = other.mean if not self.n else self.mean + 2 * (half * (other.n / n))
+            self.low, self.high, self.n = min(self.low, other.low), max(self.high, other.high), n
+
+    @property
+    def sd(self) -> float | None:
+        """Sample standard deviation; None for fewer than two values or when it would overflow."""
+        if self.n < 2 or not math.isfinite(self.m2):
+            return None
+        return math.sqrt(self.m2 / (self.n - 1))
+
+    def row(self, cell: Cell) -> tuple[object, ...]:
+        """Values of the columns of `summary`, in `COLUMNS`' order."""
+        finite = self.n > 0
+        return (
+            *cell,
+            self.n,
+            self.nonfinite,
+            self.mean if finite else None,
+            self.m2 if finite and math.isfinite(self.m2) else None,
+            self.sd,
+            self.low if finite else None,
+            self.high if finite else None,
+        )
+
+
+COLUMNS = ("task_config_id", "method_config_id", "metric_id", "n", "nonfinite", "mean", "m2", "sd", "low", "high")
+UPDATE = """UPDATE summary SET n = ?, nonfinite = ?, mean = ?, m2 = ?, sd = ?, low = ?, high = ?
+    WHERE task_config_id = ? AND method_config_id = ? AND metric_id = ?"""
+
+
+def totals(values: Iterable[tuple[Cell, float | None]]) -> dict[Cell, Totals]:
+    """Totals per cell of (cell, value or None when non-finite)."""
+    grouped: dict[Cell, list[float]] = {}
+    odd: dict[Cell, int] = {}
+    for cell, value in values:
+        if value is None:
+            odd[cell] = odd.get(cell, 0) + 1
+            grouped.setdefault(cell, [])
+        else:
+            grouped.setdefault(cell, []).append(value)
+    return {cell: _of(group, odd.get(cell, 0)) for cell, group in grouped.items()}
+
+
+def _of(values: list[float], nonfinite: int) -> Totals:
+    """Totals of one cell's new values."""
+    n = len(values)
+    if n == 0:
+        return Totals(nonfinite=nonfinite)
+    if n == 1:
+        return Totals(1, nonfinite, values[0], 0.0, values[0], values[0])
+    low, high = min(values), max(values)
+    mean = math.fsum(value / n for value in values) if max(-low, high) > 1e300 else math.fsum(values) / n
+    return Totals(n, nonfinite, mean, sum((value - mean) * (value - mean) for value in values), low, high)
+
+
+def add(backend: Backend, connection: Connection, new: Mapping[Cell, Totals]) -> None:
+    """Merge `new` into the stored totals, in the caller's exclusive transaction."""
+    from sqlalchemy import text
+
+    if not new:
+        return
+    tasks, methods = sorted({cell.task_config for cell in new}), sorted({cell.method_config for cell in new})
+    query = text(
+        "SELECT task_config_id, method_config_id, metric_id, n, nonfinite, mean, m2, low, high FROM summary "
+        f"WHERE {backend.member('task_config_id', 'tasks')} AND {backend.member('method_config_id', 'methods')}"
+    )
+    inserts = dict(new)
+    updates = []
+    for task, method, metric, n, nonfinite, mean, m2, low, high in connection.execute(
+        query, {"tasks": backend.keys(tasks), "methods": backend.keys(methods)}
+    ):
+        cell = Cell(task, method, metric)
+        more = inserts.pop(cell, None)
+        if more is not None:
+            stored = Totals(n, nonfinite, mean, math.inf if m2 is None else m2, low, high) if n else Totals(nonfinite=nonfinite)
+            stored.merge(more)
+            row = stored.row(cell)
+            updates.append((*row[3:], *row[:3]))
+    backend.update(connection, UPDATE, sorted(updates, key=lambda row: row[-3:]))
+    backend.insert(connection, "summary", COLUMNS, [totals.row(cell) for cell, totals in sorted(inserts.items())])

@@ -1,0 +1,56 @@
+"""Rows of a cursor as Arrow tables, with types that do not depend on how many rows there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from db.views import VIEWS
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+def documented_type(name: str) -> pyarrow.DataType | None:
+    """The Arrow type of a public column called `name`; None when no view has it or views disagree."""
+    import pyarrow as pa
+
+    arrow = {"text": pa.string(), "json": pa.string(), "integer": pa.int64(), "flag": pa.int64(), "real": pa.float64()}
+    types = {view.columns[name].type for view in VIEWS.values() if name in view.columns}
+    found = {arrow[kind] for kind in types if kind != "time"}
+    return found.pop() if len(found) == 1 and "time" not in types else None
+
+
+def to_arrow(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pyarrow.Table:
+    """An Arrow table of `rows`. A public column keeps its documented type even when it is empty or all NULL; others take the type of their
+    values, text when the values are mixed. Equal names get suffixes (`_2`, …), because a table needs distinct ones."""
+    import pyarrow as pa
+
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
+    arrays = [_array(name, column) for name, column in zip(names, columns, strict=True)]
+    return pa.table(arrays, names=_distinct(names))
+
+
+def _array(name: str, values: Sequence[Any]) -> pyarrow.Array:
+    import pyarrow as pa
+
+    documented = documented_type(name)
+    if documented is not None:
+        try:
+            return pa.array(values, type=documented)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+            pass  # an alias of the same name with values of another type
+    try:
+        array = pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        return pa.array([None if value is None else str(value) for value in values], type=pa.string())
+    return array.cast(pa.string()) if pa.types.is_null(array.type) else array
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return result

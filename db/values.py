@@ -1,0 +1,87 @@
+"""How Python values become column values: canonical JSON, clean text, typed non-finite numbers, UTC times."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from db.errors import LedgerError
+from db.records import Kind
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces, so that equal values are equal texts. Non-finite numbers become the strings "nan", "inf", "-inf"
+    (JSON has no others); numpy scalars and arrays become plain numbers and lists; NUL characters are replaced (see `clean`)."""
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):
+        text = json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _without_surrogates(text.replace("\\u0000", "␀") if "\\u0000" in text else text)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, str | bool | int) or value is None:
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if hasattr(value, "tolist"):  # numpy scalars and arrays, torch tensors
+        return _plain(value.tolist())
+    if isinstance(value, Sequence | set | frozenset):
+        items = [_plain(item) for item in value]
+        return sorted(items, key=repr) if isinstance(value, set | frozenset) else items
+    return str(value)
+
+
+def clean(text: str) -> str:
+    """Text that both databases can hold: PostgreSQL knows no NUL character, and UTF-8 no lone surrogates (from undecodable output)."""
+    if "\x00" in text:
+        text = text.replace("\x00", "␀")
+    return text if text.isascii() else _without_surrogates(text)
+
+
+def _without_surrogates(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
+
+
+def typed(value: float) -> tuple[float | None, Kind]:
+    """(value, kind) as stored: the value is None unless finite."""
+    number = float(value)
+    if math.isfinite(number):
+        return number, "finite"
+    if math.isnan(number):
+        return None, "nan"
+    return None, "+inf" if number > 0 else "-inf"
+
+
+def untyped(value: float | None, kind: str) -> float:
+    """The inverse of `typed`."""
+    if kind == "finite":
+        assert value is not None
+        return value
+    return {"nan": math.nan, "+inf": math.inf, "-inf": -math.inf}[kind]
+
+
+def utc(time: datetime, what: str) -> datetime:
+    """`time` in UTC; a naive time raises LedgerError because nobody could tell what it means."""
+    if time.tzinfo is None:
+        raise LedgerError(f"The time {what} has no time zone; pass an aware datetime such as datetime.now(UTC).")
+    return time.astimezone(UTC)
+
+
+def iso(time: datetime) -> str:
+    """Fixed-width ISO-8601 UTC text, so that texts sort as times do."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def number_or_none(value: float | None) -> float | None:
+    """NaN has no meaning in a verdict's columns: it becomes NULL on both databases."""
+    return None if value is None or math.isnan(value) else float(value)
