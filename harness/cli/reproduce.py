@@ -1,0 +1,143 @@
+"""`assay reproduce`, `assay audit`, `assay check`: does a number come out again, and do tasks and methods keep their promises?"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.common import DEFAULT_DB, DbOption, JsonOption, open_ledger, print_json, stderr, stdout
+from harness.cli.show import TrialArgument, find_trial
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from db.ledger import Ledger
+    from harness.engines.base import EngineSettings
+    from harness.reproduce import Comparison
+
+EXIT_DIFFERENT = 1
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(reproduce)
+    app.command()(audit)
+    app.command()(check)
+
+
+def reproduce(
+    trial: TrialArgument,
+    db: DbOption = DEFAULT_DB,
+    threads: Annotated[int, typer.Option(min=1, help="BLAS/OMP threads of the worker.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a trial again in a fresh process and compare with the accepted result (exit 1 when a value differs)."""
+    from harness.reproduce import repeat, repeatable
+    from tasks.registry import REGISTRY
+
+    with open_ledger(db, read_only=False) as ledger, _run(ledger, "reproduce") as run:
+        comparisons = repeat(ledger, run, repeatable(ledger, REGISTRY, find_trial(ledger, trial)), _settings(threads), ["again"])
+    if as_json:
+        print_json([asdict(item) for item in comparisons])
+    else:
+        _print(comparisons)
+    if any(item.agreement == "different" for item in comparisons):
+        raise typer.Exit(EXIT_DIFFERENT)
+
+
+def audit(
+    family: Annotated[str | None, typer.Argument(help="Only this family.")] = None,
+    trials: Annotated[int, typer.Option(min=1, help="How many trials to repeat.")] = 10,
+    db: DbOption = DEFAULT_DB,
+    as_json: JsonOption = False,
+) -> None:
+    """Repeat a sample of trials in another worker, twice in the same worker, and with two threads; store and summarise the agreement."""
+    from harness.reproduce import CannotReproduce, repeat, repeatable, sample, summarise
+    from tasks.registry import REGISTRY
+
+    comparisons: list[Comparison] = []
+    console = stderr()
+    with open_ledger(db, read_only=False) as ledger, _run(ledger, "audit") as run:
+        keys = sample(ledger, trials, family)
+        for number, key in enumerate(keys, 1):
+            console.print(f"[{number}/{len(keys)}] {key[:12]}", markup=False)
+            try:
+                trial = repeatable(ledger, REGISTRY, key)
+                comparisons += repeat(ledger, run, trial, _settings(1), ["other worker", "same worker"])
+                comparisons += repeat(ledger, run, trial, _settings(2), ["two threads"])
+            except CannotReproduce as error:
+                console.print(str(error), style="yellow", markup=False)
+    rows = summarise(comparisons)
+    if as_json:
+        print_json(rows)
+        return
+    from rich.table import Table
+
+    table = Table(*("task", "condition", "bitwise", "within tolerance", "different"), box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*map(str, row.values()))
+    stdout().print(table)
+
+
+def check(
+    task: Annotated[str, typer.Argument(help="Task id, family/name.")],
+    method: Annotated[str | None, typer.Argument(help="Method; all that the task accepts when left out.")] = None,
+    plugin: Annotated[list[str] | None, typer.Option(help="Plugin module or .py file that defines them.")] = None,
+) -> None:
+    """Run the conformance checks on a task and a method: same seed same bits, metrics declared, no network, nothing written elsewhere."""
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from tasks.registry import REGISTRY, resolve
+    from tasks.testing import check_task_method
+
+    for item in plugin or ():
+        REGISTRY.load_plugin(item)
+    task_class = REGISTRY.task(task)
+    task_object = resolve(task_class, dict(task_class.check_params), f"task {task}")
+    methods = [REGISTRY.method(method, task_class.family)] if method else list(REGISTRY.methods_for(task_class))
+    problems = 0
+    with TemporaryDirectory(prefix="assay-check-") as folder:
+        for method_class in methods:
+            for result in check_task_method(task_object, method_class(), Path(folder)):
+                problems += bool(result.problem)
+                stdout().print(f"{method_class.id()}: {result.rule}: {result.problem or 'ok'}", markup=False)
+    if problems:
+        raise typer.Exit(EXIT_DIFFERENT)
+
+
+def _settings(threads: int) -> EngineSettings:
+    from harness.engines.base import EngineSettings
+    from harness.fixtures import default_cache
+
+    return EngineSettings(cache_dir=str(default_cache()), workers=1, threads=threads)
+
+
+@contextmanager
+def _run(ledger: Ledger, name: str) -> Iterator[str]:
+    """A run of its own for the repetitions, finished however it ends."""
+    from db.records import Environment, Run
+    from harness.cli.run import new_run_id
+    from harness.identity import content_key
+    from harness.provenance import environment
+
+    run_id, content = new_run_id(), environment()
+    ledger.start_run(Run(run_id, name, "", "process", sys.argv[1:], 0), Environment(content_key(content), content))
+    status = "failed"
+    try:
+        yield run_id
+        status = "complete"
+    finally:
+        ledger.finish_run(run_id, status)
+
+
+def _print(comparisons: list[Comparison]) -> None:
+    from rich.table import Table
+
+    table = Table("metric", "accepted", "again", "agreement", box=None, header_style="bold", pad_edge=False)
+    for item in comparisons:
+        table.add_row(item.metric, f"{item.accepted:.9g}", f"{item.again:.9g}", item.agreement)
+    stdout().print(table)
