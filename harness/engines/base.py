@@ -6,6 +6,7 @@ travels to a worker together. Everything here is plain data that pickles small; 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -58,6 +59,9 @@ class Call:
     units: tuple[Unit, ...]
     shape: Shape = Shape()
     plugins: tuple[str, ...] = ()
+    seconds: float = 0.0  #: expected duration; the engine keeps long calls from queueing behind each other
+    budget: float = math.inf  #: after so many seconds the worker hands back the units it has not begun
+    affinity: str = ""  #: calls of the same kind (fixture, task) prefer a worker that ran one before
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +96,9 @@ class UnitDone:
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """The last event of a call. `lost` is None when all units were done; otherwise why the worker went away, and `unit` is the index of
-    the unit it was executing (the culprit; None when it had not begun any). Units after it never ran and carry no blame."""
+    """The last event of a call. `lost` is None when the worker could go on; otherwise why it went away, and `unit` is the index of the unit
+    it was executing (the culprit; None when it had not begun any, or nobody can tell). Units without a UnitDone that are not the culprit
+    never ran to an end, carry no blame and are handed back (after the call's budget, a stop, or a worker's death)."""
 
     call: int
     worker: str
@@ -104,6 +109,7 @@ class CallEnded:
     stderr: str = ""
     started: datetime | None = None  #: when the culprit unit began
     finished: datetime | None = None
+    external: bool = False  #: the worker was taken away (SIGKILL, lost node) rather than brought down by what it executed
 
 
 Event = UnitDone | CallEnded
@@ -124,6 +130,7 @@ class Engine(Protocol):
     """Executes calls. One thread drives it; it never opens the ledger and never decides about retries."""
 
     name: str
+    isolated: bool  #: survives units that kill their process, and enforces limits on those that do not yield
 
     def start(self, settings: EngineSettings, shapes: Sequence[Shape]) -> None:
         """Bring workers up for these shapes. Raises EngineError naming a shape nothing can satisfy."""
@@ -142,7 +149,8 @@ class Engine(Protocol):
         ...
 
     def poll(self, timeout: float) -> list[Event]:
-        """Events that have arrived, waiting up to `timeout` seconds for the first. Each call yields its UnitDones in order, then one CallEnded."""
+        """Events that have arrived, waiting up to `timeout` seconds for the first. Each call yields its UnitDones in order, then one
+        CallEnded."""
         ...
 
     def cancel(self, call: int) -> None:

@@ -1,0 +1,259 @@
+"""The supervisor's side of one worker process: hands it calls, enforces limits, and says exactly what happened when it dies."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.engines.base import Call, CallEnded, EngineSettings, Shape
+from harness.engines.processes import kernel_oom_kills, memory_of_tree
+from harness.engines.serve import TAIL_BYTES, Marker
+from harness.engines.wire import Inbox, Row, Rows, read_tail, send
+from harness.engines.zygote import Exit, Zygote, kill_group
+
+#: Between the polite stop and SIGKILL: long enough to unwind Python, short enough that a hang costs little.
+GRACE_SECONDS = 3.0
+
+#: How often limits are looked at while a call runs.
+TICK_SECONDS = 0.1
+
+#: A stream that grows beyond this is cut back to nothing (its tail survives), so that printing without end can't fill the disk.
+STREAM_LIMIT = 16 << 20
+
+_STOP_CODES: dict[str, int] = {"timeout": 1, "oom": 2, "cancelled": 3}
+StopReason = Literal["timeout", "oom", "cancelled"]
+Lost = Literal["timeout", "oom", "worker_lost", "cancelled"]
+
+
+class Child:
+    """One worker process. `pump` is called often and never blocks; once `dead`, it takes no more calls."""
+
+    def __init__(self, zygote: Zygote, token: int, settings: EngineSettings, shape: Shape, environment: Mapping[str, str]) -> None:
+        self.shape, self.token = shape, token
+        self.call: Call | None = None
+        self.affinity = ""
+        self.pid: int | None = None
+        self.dead = False
+        self._scratch = Path(tempfile.mkdtemp(prefix="assay-"))
+        self._fds = marker, self._stdout, self._stderr = [_open_unlinked(self._scratch / name) for name in ("marker", "stdout", "stderr")]
+        os.ftruncate(marker, Marker.SIZE)
+        self._marker = Marker(marker)
+        self._marker.reset()
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._inbox = Inbox(self._channel)
+        self._environment: Mapping[str, Any] = {}
+        self._exit: Exit | None = None
+        self._closed_since: float | None = None
+        self._reset()
+        spec = {
+            "cache_dir": settings.cache_dir,
+            "device": settings.device,
+            "threads": settings.threads,
+            "scratch": str(self._scratch),
+            "environment": dict(environment),
+        }
+        with theirs:
+            try:
+                zygote.fork(token, [theirs.fileno(), *self._fds], spec)
+            except OSError:
+                self._exit = Exit(0, 256)
+
+    def fileno(self) -> int:
+        return self._channel.fileno()
+
+    @property
+    def name(self) -> str:
+        return f"{socket.gethostname()}:{self.pid or 0}"
+
+    @property
+    def hung_up(self) -> bool:
+        """Its channel is closed: waiting on it would return at once for ever."""
+        return self._inbox.closed
+
+    def begin(self, call: Call) -> None:
+        """Hand over a call. The child must be idle."""
+        assert self.call is None
+        self._reset()
+        self.call, self.affinity = call, call.affinity
+        with suppress(OSError):  # it is gone already: `pump` will say so
+            send(self._channel, (call.id, call.units, call.plugins, call.budget))
+
+    def started(self, pid: int) -> None:
+        """The zygote says it runs; 0: it could not be forked."""
+        self.pid = pid
+        if pid == 0:
+            self._exit = Exit(0, 256)
+
+    def exited(self, exit: Exit) -> None:
+        """The zygote says it has ended."""
+        self._exit = exit
+
+    def pump(self) -> list[Rows | CallEnded]:
+        """Everything that happened since the last time."""
+        if self.dead:
+            return []
+        events = self._read()
+        if self.call is None:
+            if self._exit is not None or self._inbox.closed:
+                self.close()
+        elif self._ended:
+            events.append(self._end())
+        elif self._exit is not None or self._gone():
+            events += self._read()
+            events.append(self._end() if self._ended else self._died())
+        else:
+            self._enforce()
+        return events
+
+    def stop(self, reason: StopReason) -> None:
+        """Ask the running unit to stop; the process is killed when it does not."""
+        if self.call is None or self._stopping is not None:
+            return
+        self._stopping, self._kill_at = reason, time.monotonic() + GRACE_SECONDS
+        self._ask()
+
+    def close(self) -> None:
+        """Kill it if it lives, and remove its scratch. Idempotent."""
+        if self.dead:
+            return
+        self.dead = True
+        if self.pid:  # even after its exit: what it started may live on in its process group
+            kill_group(self.pid)
+        self._channel.close()
+        self._marker.close()
+        for fd in self._fds:
+            os.close(fd)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    # -- inside -----------------------------------------------------------------------------------------------------------------------
+    def _reset(self) -> None:
+        self._reported = -1  #: index of the last unit whose row arrived
+        self._ended = False  #: the worker has sent the end of the call
+        self._stopping: StopReason | None = None
+        self._stop_unit = -1
+        self._cancelled: int | None = None
+        self._kill_at = math.inf
+        self._cut: dict[int, str] = {}
+        self._oom_kills = kernel_oom_kills()
+
+    def _ask(self) -> None:
+        self._stop_unit, _ = self._marker.current()
+        self._marker.ask_stop(_STOP_CODES[self._stopping or "cancelled"], self._stop_unit)
+        if self.pid:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+
+    def _read(self) -> list[Rows | CallEnded]:
+        events: list[Rows | CallEnded] = []
+        for message in self._inbox.messages():
+            if message[0] == "end":
+                self._ended = True
+                continue
+            _, call, rows, environment = message
+            if environment is not None:
+                self._environment = environment
+            done: list[Row] = []
+            for row in rows:
+                self._reported = max(self._reported, row[0])
+                if all(fields[1] == "cancelled" for fields in row[6]):
+                    self._cancelled = row[0]
+                    continue
+                if self._cut:
+                    row = (*row[:4], self._join(self._stdout, row[4]), self._join(self._stderr, row[5]), row[6])
+                done.append(row)
+            if done:
+                events.append(Rows(call, self.name, self._environment, done))
+        return events
+
+    def _end(self) -> CallEnded:
+        assert self.call is not None
+        cancelled = self._stopping == "cancelled"
+        event = CallEnded(self.call.id, self.name, "cancelled" if cancelled else None, self._cancelled)
+        self.call = None
+        if self._stopping is not None:
+            self.close()  # after a stop the worker ends itself
+        return event
+
+    def _died(self) -> CallEnded:
+        assert self.call is not None
+        unit, began = self._marker.current()
+        culprit = unit if unit > self._reported else None
+        lost, detail = self._cause()
+        finished = datetime.now(UTC)
+        event = CallEnded(
+            self.call.id,
+            self.name,
+            lost,
+            culprit,
+            detail,
+            self._join(self._stdout, read_tail(self._stdout, TAIL_BYTES)),
+            self._join(self._stderr, read_tail(self._stderr, TAIL_BYTES)),
+            None if culprit is None else finished - timedelta(seconds=time.monotonic() - began),
+            None if culprit is None else finished,
+            # A fault of the unit's own ends in another signal or in an exit code.
+            external=lost == "worker_lost" and (self._exit is None or self._exit.status == signal.SIGKILL),
+        )
+        self.call = None
+        self.close()
+        return event
+
+    def _cause(self) -> tuple[Lost, str]:
+        if self._stopping == "timeout":
+            return "timeout", f"The time limit was reached; it ignored the request to stop and was killed after {GRACE_SECONDS:g} s."
+        if self._stopping == "oom":
+            return "oom", f"The memory limit of {self.shape.memory / 2**20:.0f} MiB was reached and the process was killed."
+        if self._stopping == "cancelled":
+            return "cancelled", "It was cancelled."
+        if self._exit is not None and self._exit.status == signal.SIGKILL and kernel_oom_kills() > self._oom_kills:
+            return "oom", f"The kernel's out-of-memory killer ended the worker process {self.name}."
+        how = self._exit.sentence() if self._exit is not None else "went away"
+        return "worker_lost", f"The worker process {self.name} {how}."
+
+    def _gone(self) -> bool:
+        """The channel is closed though no exit was reported: after a moment it is dead to us (the zygote itself may be gone)."""
+        if not self._inbox.closed:
+            return False
+        if self._closed_since is None:
+            self._closed_since = time.monotonic()
+        return time.monotonic() - self._closed_since > 1.0
+
+    def _enforce(self) -> None:
+        assert self.call is not None
+        now = time.monotonic()
+        unit, began = self._marker.current()
+        if self._stopping is not None:
+            if unit != self._stop_unit and self._stopping != "cancelled":
+                self._stopping = None  # that unit ended by itself just before the signal; the next one is innocent
+                self._marker.ask_stop(0, -1)
+            elif unit != self._stop_unit:
+                self._ask()
+            elif now > self._kill_at and self.pid:
+                kill_group(self.pid)
+        elif 0 <= unit < len(self.call.units) and unit > self._reported and now - began > self.call.units[unit].timeout:
+            self.stop("timeout")
+        elif self.shape.memory and self.pid and memory_of_tree(self.pid) > self.shape.memory:
+            self.stop("oom")
+        for fd in (self._stdout, self._stderr):
+            if os.fstat(fd).st_size > STREAM_LIMIT:
+                self._cut[fd] = read_tail(fd, TAIL_BYTES)
+                os.ftruncate(fd, 0)
+
+    def _join(self, fd: int, text: str) -> str:
+        return (self._cut.pop(fd, "") + text)[-TAIL_BYTES:]
+
+
+def _open_unlinked(path: Path) -> int:
+    """A file that only its descriptors know. Appending, so that what is written after a truncation lands at the new end."""
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    path.unlink()
+    return fd

@@ -1,0 +1,72 @@
+"""A supervisor's workers: starts them through one zygote, waits for all of them at once, and replaces the zygote when it dies."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+
+from harness.engines.base import CallEnded, EngineSettings, Shape
+from harness.engines.child import TICK_SECONDS, Child
+from harness.engines.wire import Rows, wait_readable
+from harness.engines.zygote import Exit, Zygote
+
+
+class Crew:
+    """Worker processes of one supervisor. Belongs to one thread."""
+
+    def __init__(self, settings: EngineSettings, environment: Mapping[str, str] | None = None) -> None:
+        self._settings, self._environment = settings, dict(environment or {})
+        self._zygote = Zygote(settings.threads, self._environment)
+        self._tokens = itertools.count()
+        self.children: list[Child] = []
+
+    def spawn(self, shape: Shape) -> Child:
+        """A new worker, ready for a call at once (it starts when the zygote has finished loading)."""
+        if not self._zygote.alive:
+            self._zygote.close()
+            self._zygote = Zygote(self._settings.threads, self._environment)
+        child = Child(self._zygote, next(self._tokens), self._settings, shape, self._environment)
+        self.children.append(child)
+        return child
+
+    def poll(self, timeout: float, wake: int | None = None) -> list[Rows | CallEnded]:
+        """Events of all workers, waiting up to `timeout` seconds for the first (or until `wake` can be read). Limits are enforced here."""
+        deadline = time.monotonic() + timeout
+        while True:
+            events = self._collect()
+            left = deadline - time.monotonic()
+            if events or left <= 0:
+                return events
+            busy = any(child.call is not None for child in self.children)
+            fds = [child.fileno() for child in self.children if not child.hung_up] + ([self._zygote.fileno()] if self._zygote.alive else [])
+            ready = wait_readable(fds + ([] if wake is None else [wake]), min(left, TICK_SECONDS) if busy else left)
+            if wake is not None and wake in ready:
+                return self._collect()
+
+    def close(self) -> None:
+        for child in self.children:
+            child.close()
+        self.children.clear()
+        self._zygote.close()
+
+    def _collect(self) -> list[Rows | CallEnded]:
+        self._hear_zygote()
+        events = [event for child in self.children for event in child.pump()]
+        if any(child.dead for child in self.children):
+            self.children = [child for child in self.children if not child.dead]
+        return events
+
+    def _hear_zygote(self) -> None:
+        with suppress(EOFError):  # its workers die with it, and their channels say so
+            for event in self._zygote.events():
+                if isinstance(event, Exit):
+                    for child in self.children:
+                        if child.pid == event.pid:
+                            child.exited(event)
+                else:
+                    token, pid = event
+                    for child in self.children:
+                        if child.token == token:
+                            child.started(pid)

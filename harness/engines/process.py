@@ -1,0 +1,104 @@
+"""Worker processes on this machine, without Ray: a hard time limit kills, and so does a memory limit."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Sequence
+
+from harness.engines.base import Call, CallEnded, EngineSettings, Event, Shape
+from harness.engines.child import Child
+from harness.engines.crew import Crew
+from harness.errors import EngineError
+
+
+class ProcessEngine:
+    """As many workers as there are processors (or as asked), each a process of its own."""
+
+    name = "process"
+    isolated = True
+
+    def __init__(self) -> None:
+        self._crew: Crew | None = None
+        self._queue: deque[Call] = deque()
+        self._cancelled: list[int] = []
+        self._cpus = 0.0
+
+    def start(self, settings: EngineSettings, shapes: Sequence[Shape]) -> None:
+        self._cpus = float(settings.workers or len(os.sched_getaffinity(0)))
+        for shape in shapes:
+            self._check(shape)
+        self._crew = Crew(settings)
+
+    def slots(self, shape: Shape) -> int:
+        return 2 * self.workers(shape)  # the second half waits here, so that a worker never waits for the coordinator
+
+    def workers(self, shape: Shape) -> int:
+        return max(1, int(self._cpus // shape.cpus)) if shape.cpus > 0 else max(1, int(self._cpus))
+
+    def submit(self, call: Call) -> None:
+        self._queue.append(call)
+        self._assign()
+
+    def poll(self, timeout: float) -> list[Event]:
+        assert self._crew is not None, "start the engine first"
+        events: list[Event] = [CallEnded(call, "", "cancelled") for call in self._cancelled]
+        self._cancelled.clear()
+        self._assign()
+        for event in self._crew.poll(0.0 if events else timeout):
+            events += [event] if isinstance(event, CallEnded) else event.events()
+        self._assign()
+        return events
+
+    def cancel(self, call: int) -> None:
+        for queued in self._queue:
+            if queued.id == call:
+                self._queue.remove(queued)
+                self._cancelled.append(call)
+                return
+        for child in self._crew.children if self._crew else ():
+            if child.call is not None and child.call.id == call:
+                child.stop("cancelled")
+
+    def stop(self) -> None:
+        self._queue.clear()
+        if self._crew is not None:
+            self._crew.close()
+            self._crew = None
+
+    def _assign(self) -> None:
+        """Give waiting calls to idle workers, and start workers while processors are free."""
+        assert self._crew is not None
+        waiting: deque[Call] = deque()
+        while self._queue:
+            call = self._queue.popleft()
+            if (child := self._find(call)) is not None:
+                child.begin(call)
+            else:
+                waiting.append(call)
+        self._queue = waiting
+
+    def _find(self, call: Call) -> Child | None:
+        assert self._crew is not None
+        idle = [child for child in self._crew.children if child.call is None and not child.dead]
+        fitting = [child for child in idle if child.shape == call.shape]
+        if fitting:
+            return max(fitting, key=lambda child: child.affinity == call.affinity)
+        used = sum(child.shape.cpus for child in self._crew.children if not child.dead)
+        for other in idle:  # of another shape: make room
+            if used + call.shape.cpus <= self._cpus:
+                break
+            other.close()
+            used -= other.shape.cpus
+        if used + call.shape.cpus <= self._cpus:
+            return self._crew.spawn(call.shape)
+        return None
+
+    def _check(self, shape: Shape) -> None:
+        if shape.cpus > self._cpus:
+            raise EngineError(
+                f"A task asks for {shape.cpus:g} CPUs per trial, but the process engine has {self._cpus:g}; lower `cpus` in the suite."
+            )
+        if shape.gpus or shape.custom:
+            asked = f"{shape.gpus:g} GPUs" if shape.gpus else ", ".join(name for name, _ in shape.custom)
+            raise EngineError(f"A task asks for {asked}, which the process engine does not manage; use --engine ray.")

@@ -1,0 +1,169 @@
+"""The worker process: takes calls from its supervisor, executes them unit by unit and reports.
+
+The supervisor learns what is being executed from a few bytes of shared memory (`Marker`), so it knows the culprit even when the process
+is gone a microsecond later, and no message has to be sent per unit.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import mmap
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from db.records import Outcome
+from harness.engines.base import TrialUnit, Unit
+from harness.engines.wire import Row, read_tail, receive, send, to_row
+from harness.worker import Executed, Executor, SoftStop, TrialResult
+
+#: Finished rows wait at most this long in the worker, so that a batch of no-op trials travels in few messages.
+FLUSH_SECONDS, FLUSH_ROWS = 0.05, 500
+
+#: A unit that took this long is reported at once: a message is cheap beside it, and the next unit may take hours or kill the process.
+SLOW_SECONDS = 0.005
+
+#: Bytes kept of each of a unit's two output streams.
+TAIL_BYTES = 8192
+
+STOP_REASONS: dict[int, Outcome] = {1: "timeout", 2: "oom", 3: "cancelled"}
+
+
+class Marker:
+    """What a worker is executing, in shared memory: unit index (-1: none), when it began (CLOCK_MONOTONIC), and the supervisor's wish
+    to stop that unit (reason code; 0: none)."""
+
+    SIZE = 32
+    _begin, _stop = struct.Struct("<dq"), struct.Struct("<qq")
+
+    def __init__(self, fd: int) -> None:
+        self._map = mmap.mmap(fd, self.SIZE)
+
+    def reset(self) -> None:
+        self._begin.pack_into(self._map, 0, 0.0, -1)
+        self._stop.pack_into(self._map, 16, 0, -1)
+
+    def begin(self, unit: int) -> None:
+        self._begin.pack_into(self._map, 0, time.monotonic(), unit)
+
+    def current(self) -> tuple[int, float]:
+        """(unit index, monotonic time at which it began)."""
+        began, unit = self._begin.unpack_from(self._map, 0)
+        return unit, began
+
+    def ask_stop(self, reason: int, unit: int) -> None:
+        self._stop.pack_into(self._map, 16, reason, unit)
+
+    def stop_asked(self) -> tuple[int, int]:
+        """(reason code, unit index)."""
+        reason, unit = self._stop.unpack_from(self._map, 16)
+        return reason, unit
+
+    def close(self) -> None:
+        self._map.close()
+
+
+class _Worker:
+    def __init__(self, channel: socket.socket, marker: Marker, stdout: int, stderr: int, spec: dict[str, Any]) -> None:
+        self._channel, self._marker, self._stdout, self._stderr = channel, marker, stdout, stderr
+        self._executor = Executor(spec["cache_dir"], spec["device"], spec["threads"], Path(spec["scratch"]))
+        self._rows: list[Row] = []
+        self._flushed = 0.0
+        self._in_unit = False
+        self._environment_sent = False
+        signal.signal(signal.SIGTERM, self._on_stop)
+
+    def run(self) -> None:
+        while (message := receive(self._channel)) is not None:
+            call, units, plugins, budget = message
+            self._execute(call, units, plugins, budget)
+
+    def _execute(self, call: int, units: tuple[Unit, ...], plugins: tuple[str, ...], budget: float) -> None:
+        started = self._flushed = time.monotonic()
+        stopped = False
+        for index, unit in enumerate(units):
+            began = time.monotonic()
+            stopped = self._execute_unit(call, index, unit, plugins)
+            now = time.monotonic()
+            if now - self._flushed >= FLUSH_SECONDS or now - began >= SLOW_SECONDS or len(self._rows) >= FLUSH_ROWS:
+                self._flush(call)
+            if stopped or now - started >= budget:
+                break
+        self._flush(call)
+        self._marker.reset()
+        send(self._channel, ("end", call))
+        if stopped:
+            os._exit(0)  # a unit that was interrupted anywhere may have left anything behind: the next one gets a fresh process
+
+    def _execute_unit(self, call: int, index: int, unit: Unit, plugins: tuple[str, ...]) -> bool:
+        """Execute and queue its row; True when it was stopped from outside."""
+        self._in_unit = True
+        self._marker.begin(index)
+        began = datetime.now(UTC)
+        try:
+            done = self._executor.execute(unit, plugins, lambda: self._marker.begin(index))
+            stopped = False
+        except (SoftStop, KeyboardInterrupt) as stop:  # it arrived outside the task's own code
+            outcome: Outcome = stop.outcome if isinstance(stop, SoftStop) else "cancelled"
+            keys = unit.keys if isinstance(unit, TrialUnit) else (unit.key,)
+            done = Executed(tuple(TrialResult(key, outcome, error=str(stop)) for key in keys), began, 0.0, 0.0)
+            stopped = True
+        self._in_unit = False
+        stopped = stopped or self._marker.stop_asked() == (self._stop_code(), index)
+        self._rows.append(to_row(index, done, self._tail(sys.stdout, self._stdout), self._tail(sys.stderr, self._stderr)))
+        return stopped
+
+    def _stop_code(self) -> int:
+        return self._marker.stop_asked()[0] or -1
+
+    def _flush(self, call: int) -> None:
+        if self._rows:
+            environment = None if self._environment_sent else self._executor.environment()
+            send(self._channel, ("rows", call, self._rows, environment))
+            self._environment_sent = True
+            self._rows = []
+        self._flushed = time.monotonic()
+
+    @staticmethod
+    def _tail(stream: Any, fd: int) -> str:
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # closed or replaced by the task
+            return read_tail(fd, TAIL_BYTES)
+        text = read_tail(fd, TAIL_BYTES)
+        if text:
+            os.ftruncate(fd, 0)
+        return text
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        reason, unit = self._marker.stop_asked()
+        if self._in_unit and reason in STOP_REASONS and unit == self._marker.current()[0]:
+            self._in_unit = False  # once is enough
+            raise SoftStop(STOP_REASONS[reason], _SENTENCES[STOP_REASONS[reason]])
+
+
+_SENTENCES: dict[Outcome, str] = {
+    "timeout": "The time limit was reached.",
+    "oom": "The memory limit was reached.",
+    "cancelled": "It was cancelled.",
+}
+
+
+def serve_units(fds: list[int], spec: dict[str, Any]) -> None:
+    """The life of a worker process: `fds` are the channel, the marker, stdout and stderr."""
+    channel, marker, stdout, stderr = fds
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    faulthandler.enable(file=2, all_threads=False)  # a segmentation fault leaves its Python stack in stderr's tail
+    if spec.get("environment"):
+        os.environ.update(spec["environment"])
+    _Worker(socket.socket(fileno=channel), Marker(marker), stdout, stderr, spec).run()

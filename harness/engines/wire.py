@@ -1,0 +1,134 @@
+"""How coordinator and worker processes talk: length-prefixed pickles of plain tuples over a stream socket.
+
+Rows are tuples rather than the records of `base`, because pickling a dataclass costs several times as much and a no-op trial lives for
+some 30 microseconds.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from harness.engines.base import TrialResult, UnitDone
+from harness.worker import Executed
+
+_HEADER = struct.Struct("<I")
+
+#: (unit index, started as a timestamp, seconds, cpu seconds, stdout, stderr, one tuple of TrialResult's fields per key)
+Row = tuple[int, float, float, float, str, str, tuple[tuple[Any, ...], ...]]
+
+
+def to_row(index: int, done: Executed, stdout: str, stderr: str) -> Row:
+    results = tuple(
+        (result.key, result.outcome, result.metrics, result.curves, result.info, result.error, result.traceback) for result in done.results
+    )
+    return (index, done.started.timestamp(), done.seconds, done.cpu_seconds, stdout, stderr, results)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Units that a worker has finished, still in the form in which they travelled."""
+
+    call: int
+    worker: str
+    environment: Mapping[str, Any]
+    rows: list[Row]
+
+    def events(self) -> list[UnitDone]:
+        return [
+            UnitDone(
+                self.call,
+                index,
+                tuple(TrialResult(*fields) for fields in results),
+                datetime.fromtimestamp(started, UTC),
+                datetime.fromtimestamp(started + seconds, UTC),
+                seconds,
+                cpu_seconds,
+                self.worker,
+                self.environment,
+                stdout,
+                stderr,
+            )
+            for index, started, seconds, cpu_seconds, stdout, stderr, results in self.rows
+        ]
+
+
+def send(sock: socket.socket, message: object) -> None:
+    """Send one message, blocking until the kernel has all of it."""
+    body = pickle.dumps(message, protocol=5)
+    sock.sendall(_HEADER.pack(len(body)) + body)
+
+
+def receive(sock: socket.socket) -> Any:
+    """One message, blocking; None when the other side is gone."""
+    header = _read_exactly(sock, _HEADER.size)
+    if header is None:
+        return None
+    body = _read_exactly(sock, *_HEADER.unpack(header))
+    return None if body is None else pickle.loads(body)
+
+
+def _read_exactly(sock: socket.socket, size: int) -> bytes | None:
+    parts = bytearray()
+    while len(parts) < size:
+        try:
+            part = sock.recv(min(size - len(parts), 1 << 20))
+        except ConnectionError:
+            return None
+        if not part:
+            return None
+        parts += part
+    return bytes(parts)
+
+
+class Inbox:
+    """Reads messages without ever blocking: a worker that was stopped in the middle of one must not stop its coordinator too."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock, self._buffer = sock, bytearray()
+        self.closed = False
+
+    def messages(self) -> Iterator[Any]:
+        """Every complete message that has arrived. Sets `closed` when the other side is gone."""
+        while not self.closed:
+            try:
+                part = self._sock.recv(1 << 20, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            except OSError:
+                part = b""
+            if part:
+                self._buffer += part
+            else:
+                self.closed = True
+        while len(self._buffer) >= _HEADER.size:
+            (size,) = _HEADER.unpack_from(self._buffer)
+            if len(self._buffer) < _HEADER.size + size:
+                break
+            body = bytes(self._buffer[_HEADER.size : _HEADER.size + size])
+            del self._buffer[: _HEADER.size + size]
+            yield pickle.loads(body)
+
+
+def wait_readable(fds: list[int], timeout: float) -> list[int]:
+    """Those of `fds` that can be read, waiting up to `timeout` seconds for the first."""
+    poller = select.poll()
+    for fd in fds:
+        poller.register(fd, select.POLLIN)
+    return [fd for fd, _ in poller.poll(max(0.0, timeout) * 1000)]
+
+
+def read_tail(fd: int, limit: int) -> str:
+    """The last `limit` bytes of a file as text."""
+    size = os.fstat(fd).st_size
+    if not size:
+        return ""
+    tail = os.pread(fd, limit, max(0, size - limit)).decode(errors="replace")
+    return tail if size <= limit else f"[... {size - limit} bytes before]\n{tail}"
