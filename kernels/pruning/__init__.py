@@ -1,0 +1,1 @@
+"""Numerical cores of pruning."""
