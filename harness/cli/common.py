@@ -22,6 +22,7 @@ DbOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 DEFAULT_DB = "assay.db"
+PIPE_WIDTH = 240
 
 
 def exit_code_of(error: Exception) -> int | None:
@@ -54,10 +55,10 @@ def stderr() -> Console:
 
 
 def stdout() -> Console:
-    """A console for results."""
+    """A console for results. Piped output is not folded at 80 columns: whoever reads it may search it line by line."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def print_json(value: Any) -> None:
