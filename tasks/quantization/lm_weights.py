@@ -1,0 +1,77 @@
+"""Weight-only quantization of a byte-level language model."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+
+from tasks.api import Context, Fixture, Measured, Method, Metric, Task
+from tasks.quantization.byte_gpt import ByteGpt, Preset, one_thread, windows_of
+from tasks.quantization.corpus import standard_library
+from tasks.quantization.evaluate import References, measure, quantise, reference
+from tasks.quantization.protocol import Quantizer
+
+_REFERENCES = References()
+
+
+class LmWeights(
+    Task, family="quantization", name="lm-weights", label="Language-model weights", accepts=(Quantizer,), timeout=600.0, seconds=3.0
+):
+    """Quantise the weight matrices of a byte-level GPT trained on the Python standard library's source; embedding and norms stay float32.
+
+    A seed is one paired draw of everything that is random: its model (`seed` modulo `models`: initial weights and batch order), its
+    calibration windows, its held-out evaluation windows and the method's own randomness. Two methods with the same seed share all of it
+    but the last. With `models` at least the number of seeds, an interval over seeds speaks about models trained by this recipe; with fewer,
+    as in `quick`, only about windows of those models.
+    """
+
+    preset: Preset = Field(
+        "standard", description="smoke: for tests; quick: 2 layers, 250 steps; standard: 4 layers, 1000 steps, about 1.9 bits/byte"
+    )
+    models: int = Field(5, ge=1, description="number of distinct base models among which seeds rotate")
+    calibration: int = Field(128, ge=1, le=4096, description="calibration windows of 128 bytes from the training text")
+    windows: int = Field(256, ge=8, le=4096, description="evaluation windows of 128 bytes from the held-out text")
+
+    check_params: ClassVar = {"preset": "smoke", "models": 1, "calibration": 8, "windows": 8}
+    metrics: ClassVar = (
+        Metric(
+            "bits_per_byte_increase",
+            "bit/byte",
+            "lower",
+            "held-out cross-entropy of the quantised model minus that of its float32 base on the same windows",
+            primary=True,
+        ),
+        Metric("bits_per_byte", "bit/byte", "lower", "held-out cross-entropy of the quantised model", low=0),
+        Metric("bits_per_weight", "bit/weight", "lower", "bits of everything stored for the quantised matrices per weight", low=0),
+        Metric("kl", "bit/byte", "lower", "mean divergence KL(float32 || quantised) of the next-byte distributions", low=-1e-6),
+        Metric("output_error", "1", "lower", "||(Q(W)-W)x||^2 / ||Wx||^2 on held-out inputs of the float32 model, mean over layers", low=0),
+        Metric("weight_error", "1", "lower", "||Q(W)-W||^2 / ||W||^2, mean over layers", low=0),
+        Metric("quantise_seconds", "s", "lower", "CPU seconds spent in the method's quantize, all layers", low=0),
+    )
+
+    def base(self, seed: int) -> ByteGpt:
+        return ByteGpt.preset(self.preset, seed % self.models)
+
+    def fixtures(self, seed: int) -> tuple[Fixture, ...]:
+        return (self.base(seed),)
+
+    def data_fingerprint(self) -> str:
+        return standard_library().sha256
+
+    def run(self, method: Method, seed: int, context: Context) -> Measured:
+        assert isinstance(method, Quantizer)
+        base, streams, corpus = self.base(seed), self.streams(seed), standard_library()
+        with one_thread(), torch.no_grad():
+            model = context.fixture(base)
+            windows = windows_of(corpus.validation, base.context, self.windows, streams.numpy("eval"))
+            truth = _REFERENCES.get((base, seed, self.windows), lambda: reference(model, windows))
+            quantised = quantise(
+                method,
+                model,
+                lambda: windows_of(corpus.train, base.context, self.calibration, streams.numpy("data")),
+                streams.torch("method"),
+            )
+            metrics, info = measure(model, quantised, windows, truth)
+        return Measured(metrics, info={"model_seed": base.seed, **info})

@@ -1,0 +1,1 @@
+"""One quantizer per file."""

@@ -1,0 +1,104 @@
+"""The evaluator's side of the protocol: check the parts, turn them into bytes, count the bytes, read them back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tasks.errors import InvalidResult
+from tasks.quantization.protocol import Packed, Part
+
+FLOATS = {torch.float16: 16, torch.bfloat16: 16, torch.float32: 32}
+#: Names and shapes are not counted, so they must stay too small to hide weights in.
+MAX_PARTS, MAX_NAME, MAX_DIMENSIONS = 16, 32, 4
+
+
+def check(packed: Packed, where: str) -> None:
+    """Raise InvalidResult unless every part is what it declares."""
+    if not isinstance(packed, Packed):
+        raise InvalidResult(f"{where}: quantize returned {type(packed).__name__}; it must return a Packed.")
+    if len(packed.parts) > MAX_PARTS:
+        raise InvalidResult(f"{where}: {len(packed.parts)} parts; at most {MAX_PARTS} are allowed.")
+    for name, part in packed.parts.items():
+        _check_part(part, f"{where}, part {name!r}", name)
+    try:
+        note_bytes(packed.meta)
+    except (TypeError, ValueError) as error:
+        raise InvalidResult(f"{where}: meta is not JSON: {error}.") from None
+
+
+def _check_part(part: Part, where: str, name: str) -> None:
+    if not isinstance(name, str) or len(name) > MAX_NAME:
+        raise InvalidResult(f"{where}: a part's name is a string of at most {MAX_NAME} characters.")
+    if not isinstance(part, Part) or not isinstance(part.values, Tensor):
+        raise InvalidResult(f"{where}: a part is Part(values=Tensor, bits=int).")
+    values, bits = part.values, part.bits
+    if values.ndim > MAX_DIMENSIONS:
+        raise InvalidResult(f"{where}: {values.ndim} dimensions; at most {MAX_DIMENSIONS} are allowed.")
+    if values.is_floating_point():
+        width = FLOATS.get(values.dtype)
+        if width is None or bits != width:
+            allowed = "float16 and bfloat16 count 16 bits, float32 counts 32"
+            raise InvalidResult(f"{where}: {values.dtype} values declared as {bits} bits; {allowed}.")
+        if not bool(torch.isfinite(values).all()):
+            raise InvalidResult(f"{where}: it holds NaN or infinity.")
+        return
+    if values.is_complex():
+        raise InvalidResult(f"{where}: complex values are not a storage format.")
+    if not isinstance(bits, int) or not 1 <= bits <= 32:
+        raise InvalidResult(f"{where}: {bits!r} bits; integers take 1 to 32.")
+    if values.numel():
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high >= 1 << bits:
+            raise InvalidResult(f"{where}: values {low}..{high} do not fit the declared {bits} bits (0..{(1 << bits) - 1}).")
+
+
+def note_bytes(meta: Mapping[str, Any]) -> bytes:
+    """Canonical JSON of a note; an empty note takes no bytes."""
+    return json.dumps(dict(meta), sort_keys=True, separators=(",", ":"), allow_nan=False).encode() if meta else b""
+
+
+def to_bytes(part: Part) -> bytes:
+    """The part as stored: integers densely packed, least significant bit first, the last byte padded with zeros; floats as they are."""
+    values = part.values.detach().cpu().contiguous()
+    if values.is_floating_point():
+        return values.flatten().view(torch.uint8).numpy().tobytes()
+    if part.bits in (8, 16, 32):
+        return values.to(torch.int64).numpy().astype(f"<u{part.bits // 8}").tobytes()
+    codes = values.flatten().to(torch.int64).numpy().astype("<u4")
+    bits = np.unpackbits(codes.view(np.uint8).reshape(-1, 4), axis=1, bitorder="little", count=part.bits) if len(codes) else codes
+    return np.packbits(bits.reshape(-1), bitorder="little").tobytes() if len(codes) else b""
+
+
+def from_bytes(data: bytes, bits: int, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    """Inverse of `to_bytes`; integers come back as int64 (weights of up to 32 bits fit)."""
+    raw = np.frombuffer(data, dtype=np.uint8)
+    count = int(np.prod(shape))
+    if dtype in FLOATS:
+        return torch.from_numpy(raw.copy()).view(dtype).reshape(shape)
+    if bits in (8, 16, 32):
+        return torch.from_numpy(np.frombuffer(data, dtype=f"<u{bits // 8}").astype(np.int64)).reshape(shape)
+    flat = np.unpackbits(raw, bitorder="little", count=count * bits).reshape(count, bits)
+    padded = np.zeros((count, 32), dtype=np.uint8)
+    padded[:, :bits] = flat
+    return torch.from_numpy(np.packbits(padded, axis=1, bitorder="little").view("<u4").astype(np.int64)).reshape(shape)
+
+
+def store(packed: Packed, where: str) -> tuple[Packed, int, bytes]:
+    """Check `packed` and pass it through bytes. Returns what came back, the parts' size in bits, and the note's bytes.
+
+    Only the first of these may reach `dequantize`: attributes, autograd history and anything else a method tied to its tensors is gone.
+    """
+    check(packed, where)
+    size, parts = 0, {}
+    for name, part in packed.parts.items():
+        data = to_bytes(part)
+        size += 8 * len(data)
+        parts[name] = Part(from_bytes(data, part.bits, part.values.dtype, tuple(part.values.shape)), part.bits)
+    note = note_bytes(packed.meta)
+    return Packed(parts, json.loads(note) if note else {}), size, note
