@@ -127,15 +127,20 @@ def _shown(content: Mapping[str, Any]) -> Row:
     packages = content.get("packages")
     packages = packages if isinstance(packages, Mapping) else {}
 
-    def shown(name: str) -> str | None:
-        value = content.get(name, packages.get(name))
-        if value is None or value == "":
-            return None
-        return clean(value) if isinstance(value, str) else canonical_json(value)
-
-    dirty, threads = content.get("git_dirty"), content.get("threads")
+    git = content.get("git")
+    git = git if isinstance(git, Mapping) else {}
+    threads = content.get("threads")
+    if isinstance(threads, Mapping):
+        threads = threads.get("torch", threads.get("OMP_NUM_THREADS"))
+    shown = {
+        **{name: content.get(name, packages.get(name)) for name in ENVIRONMENT[2:9]},
+        "git_commit": content.get("git_commit", git.get("commit")),
+    }
+    if isinstance(shown["gpu"], Mapping):
+        shown["gpu"] = shown["gpu"].get("name")
+    dirty = content.get("git_dirty", git.get("dirty"))
     return (
-        *(shown(name) for name in ENVIRONMENT[2:10]),
+        *(None if value in (None, "") else clean(str(value)) for value in shown.values()),
         None if dirty is None else int(bool(dirty)),
-        int(threads) if isinstance(threads, int | float) else None,
+        int(threads) if isinstance(threads, int) or (isinstance(threads, str) and threads.isdecimal()) else None,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from db.views import VIEWS
@@ -34,6 +35,10 @@ def to_arrow(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pyarrow.Tab
 def _array(name: str, values: Sequence[Any]) -> pyarrow.Array:
     import pyarrow as pa
 
+    decimals = [value for value in values if isinstance(value, Decimal)]  # PostgreSQL's sums of integers and its averages
+    if decimals:
+        number = int if all(value.is_finite() and value == value.to_integral_value() for value in decimals) else float
+        values = [number(value) if isinstance(value, Decimal) else value for value in values]
     documented = documented_type(name)
     if documented is not None:
         try:

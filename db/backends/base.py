@@ -23,6 +23,7 @@ class Backend(ABC):
     """One database. `url` is how people name it (without a password); `engine` makes its connections."""
 
     name: str
+    driver_error: type[Exception]
     url: str
     engine: Engine
     read_only: bool
@@ -77,6 +78,11 @@ class Backend(ABC):
             yield
         except DBAPIError as error:
             known = self.translate(error.orig) if isinstance(error.orig, Exception) else None
+            if known is None:
+                raise
+            raise known from error
+        except self.driver_error as error:
+            known = self.translate(error)
             if known is None:
                 raise
             raise known from error

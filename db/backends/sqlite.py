@@ -45,6 +45,7 @@ class SqliteBackend(Backend):
     """A ledger in the file `path`."""
 
     name = "sqlite"
+    driver_error = sqlite3.Error
     now = "(strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000+00:00')"
     now_seconds = "((julianday('now') - 2440587.5) * 86400.0)"
     for_update = ""

@@ -1,0 +1,178 @@
+"""Reading the public views of a PostgreSQL ledger, read-only by construction.
+
+Five independent guards: the role may only select from the public views; the transaction is read-only and always rolled back; the text runs
+as `DECLARE … CURSOR FOR`, which the grammar allows for SELECT alone, as a prepared statement, which the protocol allows for one command
+alone; the server ends it at its time-out; so does the client. `DISCARD ALL` afterwards undoes settings, locks and listeners.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+from db.backends.postgresql import CONNECT_TIMEOUT, READER, explain
+from db.errors import LedgerError, QueryRefused
+from db.tables import to_arrow
+from db.views import VIEWS
+
+if TYPE_CHECKING:
+    import pyarrow
+
+#: Rows per fetch: bounds memory while streaming.
+BATCH = 50_000
+_DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+
+
+class Reader:
+    """A connection that only reads; made anew when the server went away."""
+
+    def __init__(self, url: str, conninfo: str) -> None:
+        self.url, self.conninfo = url, conninfo
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def query(self, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None) -> pyarrow.Table:
+        """See `Backend.query`."""
+        names: list[str] = []
+        rows: list[Sequence[Any]] = []
+        for columns, batch in self.batches(sql, params, timeout, limit):
+            names = columns
+            rows.extend(batch)
+        return to_arrow(names, rows)
+
+    def batches(
+        self, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None = None
+    ) -> Iterator[tuple[list[str], list[Sequence[Any]]]]:
+        """(column names, rows) in pieces of at most BATCH rows, at least one piece."""
+        with self._guarded(timeout) as cursor:
+            statement, values = _compiled(sql, params)
+            cursor.execute(b"DECLARE assay NO SCROLL CURSOR FOR " + statement.encode(), values, prepare=True)
+            left = limit
+            while True:
+                size = BATCH if left is None else min(BATCH, left)
+                cursor.execute(f"FETCH {size} FROM assay")
+                rows = cursor.fetchall()
+                yield [column.name for column in cursor.description or ()], rows
+                if left is not None:
+                    left -= len(rows)
+                if len(rows) < size or left == 0:
+                    return
+
+    def explain(self, sql: str, params: dict[str, Any] | None, timeout: float) -> list[str]:
+        """The plan, without running the query."""
+        with self._guarded(timeout) as cursor:
+            statement, values = _compiled(sql, params)
+            cursor.execute(b"DECLARE assay NO SCROLL CURSOR FOR " + statement.encode(), values, prepare=True)  # refuses all but SELECT
+            cursor.execute(b"EXPLAIN " + statement.encode(), values, prepare=True)
+            return [row[0] for row in cursor.fetchall()]
+
+    @contextlib.contextmanager
+    def _guarded(self, timeout: float) -> Iterator[psycopg.Cursor[Any]]:
+        connection = self._connect()
+        late = threading.Event()
+
+        def cancel() -> None:
+            late.set()
+            with contextlib.suppress(psycopg.Error):
+                connection.cancel_safe(timeout=5)
+
+        # A statement can switch the server's time-out off for what follows it; the client's can't be reached from SQL.
+        timer = threading.Timer(timeout + 0.5, cancel)
+        timer.daemon = True
+        deadline = time.monotonic() + timeout
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("BEGIN TRANSACTION READ ONLY")
+                cursor.execute(f"SET LOCAL statement_timeout = {max(1, int(timeout * 1000))}")
+                if self._may_become_reader(cursor):
+                    cursor.execute(f"SET LOCAL ROLE {READER}")
+                timer.start()
+                yield cursor
+                if late.is_set() or time.monotonic() > deadline + 1:
+                    raise QueryRefused(_too_slow(timeout))
+        except psycopg.Error as error:
+            raise _refusal(self.url, error, timeout) from error
+        finally:
+            timer.cancel()
+            self._clean(connection)
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        if self._connection is None or self._connection.closed:
+            try:
+                self._connection = psycopg.connect(self.conninfo, autocommit=True, connect_timeout=CONNECT_TIMEOUT)
+                self._connection.execute("SET timezone = 'UTC'")
+            except psycopg.Error as error:
+                raise explain(self.url, error) or LedgerError(str(error)) from error
+        else:
+            try:
+                self._connection.execute("SELECT 1")
+            except psycopg.OperationalError:  # the server restarted since
+                self._connection.close()
+                return self._connect()
+        return self._connection
+
+    def _may_become_reader(self, cursor: psycopg.Cursor[Any]) -> bool:
+        cursor.execute(
+            "SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname = %s AND pg_catalog.pg_has_role(current_user, oid, 'MEMBER')", [READER]
+        )
+        row = cursor.fetchone()
+        return bool(row and row[0])
+
+    def _clean(self, connection: psycopg.Connection[Any]) -> None:
+        try:
+            connection.execute("ROLLBACK")
+            connection.execute("DISCARD ALL")
+            connection.execute("SET timezone = 'UTC'")
+        except psycopg.Error:
+            connection.close()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+
+def _compiled(sql: str, params: dict[str, Any] | None) -> tuple[str, dict[str, Any] | None]:
+    """The statement in psycopg's parameter style; `:name` inside quotes and `::type` stay as they are."""
+    if not params:
+        return sql, None
+    compiled = text(_outside_quotes(sql)).compile(dialect=_DIALECT)
+    missing = sorted(set(compiled.params) - params.keys())
+    if missing:
+        raise QueryRefused(f"The query names the parameter :{missing[0]}, but no value was given for it.")
+    return str(compiled), {name: params[name] for name in compiled.params}
+
+
+def _outside_quotes(sql: str) -> str:
+    """Escape colons in quoted text, where SQLAlchemy would otherwise look for parameters."""
+    import re
+
+    return re.sub(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"", lambda match: re.sub(r"(?<!\\):(?=\w)", r"\\:", match[0]), sql)
+
+
+def _too_slow(timeout: float) -> str:
+    return f"The query took longer than {timeout:g} s and was ended; narrow it, or raise the limit with --timeout."
+
+
+def _refusal(url: str, error: psycopg.Error, timeout: float) -> LedgerError:
+    """The sentence for what PostgreSQL said."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    said = lines[0] if lines else type(error).__name__
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return QueryRefused(_too_slow(timeout))
+    if isinstance(error, psycopg.errors.InsufficientPrivilege | psycopg.errors.ReadOnlySqlTransaction):
+        return QueryRefused(f"The query was refused ({said}): only SELECT over the public views may run here: {', '.join(VIEWS)}.")
+    if "multiple commands" in said:
+        return QueryRefused("Only one statement may run at a time; remove what follows the first semicolon.")
+    if isinstance(error, psycopg.errors.UndefinedTable):
+        return QueryRefused(f"{said[0].upper()}{said[1:]}; the public views are {', '.join(VIEWS)}.")
+    if isinstance(error, psycopg.OperationalError) and not isinstance(error, psycopg.errors.ProgramLimitExceeded):
+        known = explain(url, error)
+        if known is not None:
+            return known
+    return QueryRefused(f"The query can't run: {said}.")
