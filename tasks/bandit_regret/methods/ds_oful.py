@@ -1,0 +1,47 @@
+"""DS-OFUL: OFUL that learns only from rounds whose arm is still uncertain."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import Field
+
+from tasks.bandit_regret.protocol import Compiled, Draws, LinearMethod, Problem
+from tasks.bandit_regret.ridge import TIE, Ridge, first_argmax
+
+
+class DsOful(LinearMethod, name="ds-oful", label="DS-OFUL", paper=144, knowledge=("gap",)):
+    """Plays argmax x'theta + beta |x|_{U^-1}, and adds the round to the regression only if |x|_{U^-1} >= gamma before the update.
+
+    Paper 144, "On the Interplay Between Misspecification and Sub-optimality Gap in Linear Contextual Bandits": with gamma about
+    Delta / sqrt(d) the regret stops growing even when the model is off by zeta, up to a phase transition. gamma = 0 is OFUL. The gap is
+    declared as knowledge because gamma is chosen from it.
+    """
+
+    gamma: float = Field(0.05, ge=0, le=10, description="uncertainty threshold; Delta / sqrt(d) = .045 for Delta = .18, d = 16")
+    beta: float = Field(3.0, ge=0, le=1000, description="radius")
+    lam: float = Field(1.0, gt=0, description="ridge parameter")
+
+    def policy(self) -> DsOfulPolicy:
+        return DsOfulPolicy(self.gamma, self.beta, self.lam)
+
+    def compiled(self, problem: Problem) -> Compiled:
+        return Compiled("oful", (self.lam, self.beta, self.gamma, 0.0, 0.01, 1.0, 1.0))
+
+
+class DsOfulPolicy:
+    def __init__(self, gamma: float, beta: float, lam: float) -> None:
+        self.gamma, self.beta, self.lam = gamma, beta, lam
+
+    def reset(self, problem: Problem, draws: Draws) -> None:
+        self.ridge = Ridge(problem.dimension, self.lam)
+
+    @property
+    def used(self) -> int:
+        return self.ridge.count
+
+    def act(self, contexts: np.ndarray) -> int:
+        return first_argmax(contexts @ self.ridge.theta + self.beta * self.ridge.widths(contexts))
+
+    def update(self, contexts: np.ndarray, arm: int, reward: float) -> None:
+        if self.ridge.widths(contexts[arm : arm + 1])[0] >= self.gamma - TIE:
+            self.ridge.add(contexts[arm], reward)

@@ -1,0 +1,104 @@
+"""What a bandit policy is: `reset`, then `act` and `update` once per round.
+
+A policy sees the problem's shape, what its method declared that it must be told, each round's contexts, its own arms and rewards, and its
+own random numbers. Means, noise and regret stay with the environment.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from tasks.api import Method
+
+#: What a method may ask to be told (`knowledge` in its class statement), and the unit of each.
+FACTS = {
+    "horizon": "number of rounds T",
+    "noise_scale": "standard deviation R (or sub-Gaussian constant) of the reward noise",
+    "norm_bound": "bound S on the Euclidean norm of theta",
+    "gap": "smallest gap Delta between the best and the second mean",
+    "misspecification": "bound zeta on |E[r | x] - x'theta|",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a policy is told before the first round. `facts` holds only what its method's `knowledge` declares."""
+
+    arms: int
+    dimension: int
+    fixed_arms: bool  #: every round shows the same contexts
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+class Draws:
+    """A policy's own random numbers: pure functions of (seed, round, index), so a policy that draws more often shifts nothing."""
+
+    def __init__(self, key: int) -> None:
+        from kernels.bandits import draws
+
+        self.key = key
+        self._uniform, self._normal, self._limit = draws.uniform, draws.normal, draws.INDICES
+
+    def uniform(self, round_: int, index: int = 0) -> float:
+        """In the open interval (0, 1)."""
+        return float(self._uniform(self.key, round_, index))
+
+    def normal(self, round_: int, index: int = 0) -> float:
+        """Standard normal."""
+        return float(self._normal(self.key, round_, index))
+
+    def normals(self, round_: int, count: int) -> np.ndarray:
+        """`normal(round_, 0..count-1)`, shape [count]."""
+        return np.array([self.normal(round_, index) for index in range(count)])
+
+    def generator(self) -> np.random.Generator:
+        """A NumPy generator seeded by the same key, for policies that have no use for counters."""
+        return np.random.Generator(np.random.PCG64(self.key))
+
+
+class Policy(Protocol):
+    """One run of a bandit algorithm. Rounds count from 1."""
+
+    def reset(self, problem: Problem, draws: Draws) -> None:
+        """Forget everything; a new run begins."""
+        ...
+
+    def act(self, contexts: np.ndarray) -> int:
+        """The arm to play, 0..arms-1, given the features [arms, dimension] of this round (read-only)."""
+        ...
+
+    def update(self, contexts: np.ndarray, arm: int, reward: float) -> None:
+        """Learn the reward of the arm played."""
+        ...
+
+
+class Compiled(NamedTuple):
+    """A kernel of `kernels.bandits` by name, and its parameters in the order the kernel documents."""
+
+    kernel: str
+    params: tuple[float, ...] = ()
+
+
+class BanditMethod(Method, family="bandit_regret"):
+    """A policy. Third parties derive from the sub-class of the problem they solve and implement `policy` only."""
+
+    @abstractmethod
+    def policy(self) -> Policy:
+        """A fresh policy; the referee calls `reset` before the first round."""
+
+    def compiled(self, problem: Problem) -> Compiled | None:
+        """The built-in kernel that takes the same decisions, or None to be played round by round."""
+        return None
+
+
+class LinearMethod(BanditMethod):
+    """A policy that uses contexts [arms, dimension]: linear bandits."""
+
+
+class ArmedMethod(BanditMethod):
+    """A policy for K arms without contexts (it is shown an array of shape [arms, 0])."""
