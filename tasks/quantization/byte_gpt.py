@@ -61,7 +61,7 @@ class ByteGpt(Fixture, name="byte-gpt", seconds=240.0):
 
     def build(self, folder: Path, context: Context) -> None:
         streams = Streams(self.name, self.seed)
-        with one_thread():
+        with one_thread(), torch.enable_grad():
             model = Gpt(self.width, self.layers, self.heads, self.context)
             initialise(model, streams.torch("init"))
             losses = train(model, standard_library().train, self.steps, self.windows, streams.numpy("order"))
