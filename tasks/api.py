@@ -174,6 +174,7 @@ class Task(Parametrised, ABC):
     timeout: ClassVar[float] = 600.0
     seconds: ClassVar[float] = 1.0
     metrics: ClassVar[tuple[Metric, ...]] = ()
+    check_params: ClassVar[Mapping[str, Any]] = {}  #: parameters that make a trial as cheap as possible, for conformance checks
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__()

@@ -1,0 +1,1 @@
+"""Training methods of the family robust_training: one file each."""
