@@ -138,9 +138,11 @@ def _note_write(trespass: list[str], allowed: Sequence[Path], target: Any) -> No
     path = Path(os.path.realpath(os.fsdecode(target)))
     if path == Path(os.devnull) or any(path.is_relative_to(folder) for folder in allowed):
         return
-    if any(part == "__pycache__" or part.startswith("torchinductor_") for part in path.parts):
-        return  # byte code and kernel caches, which Python, numba and torch keep for every process
-    trespass.append(f"it wrote outside its scratch folder ({path})")
+    if any(part in ("__pycache__", "numba") or part.startswith("torchinductor_") for part in path.parts):
+        return  # byte code and compiled kernels, which Python, numba and torch keep for later processes
+    offence = f"it wrote outside its scratch folder ({path})"
+    if offence not in trespass:
+        trespass.append(offence)
 
 
 @dataclass(frozen=True, slots=True)
