@@ -6,8 +6,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from numbers import Real
-from typing import Any
+from typing import Any, cast
 
 from tasks.api import Measured, Metric, Task
 
@@ -46,12 +47,14 @@ def check(task: Task, method: str, measured: object) -> Checked:
         metric = declared.get(name)
         if metric is None or metric.curve is None:
             complaints.append(f"Curve {name!r} is not one that {task.id()} declares (it has: {_names(declared, curve=True)})")
-        elif isinstance(problem := _curve(metric, series), str):
-            complaints.append(f"Curve {name!r} {problem}")
-        else:
-            curves[name] = problem
-            if bad := next((text for value in problem[1] if (text := _illegal(metric, value))), ""):
-                complaints.append(f"Curve {name!r} {bad}")
+            continue
+        curve = _curve(metric, series)
+        if isinstance(curve, str):
+            complaints.append(f"Curve {name!r} {curve}")
+            continue
+        curves[name] = curve
+        if bad := next((text for value in curve[1] if (text := _illegal(metric, value))), ""):
+            complaints.append(f"Curve {name!r} {bad}")
     for name, metric in declared.items():
         if name not in (measured.metrics if metric.curve is None else measured.curves):
             complaints.append(f"{'Metric' if metric.curve is None else 'Curve'} {name!r} is missing")
@@ -64,13 +67,13 @@ def check(task: Task, method: str, measured: object) -> Checked:
 
 def _curve(metric: Metric, series: object) -> tuple[list[float], list[float]] | str:
     try:
-        steps, values = series  # type: ignore[misc]
-        steps, values = _floats(steps), _floats(values)
+        first, second = cast(tuple[Any, Any], series)
+        steps, values = _floats(first), _floats(second)
     except (TypeError, ValueError):
         return "is not a pair (steps, values) of number sequences"
     if len(steps) != len(values):
         return f"has {len(steps)} steps but {len(values)} values"
-    if not all(a < b for a, b in zip(steps, steps[1:], strict=False)) or not all(map(math.isfinite, steps)):
+    if not all(a < b for a, b in pairwise(steps)) or not all(map(math.isfinite, steps)):
         return f"has steps ({metric.curve}) that do not strictly increase"
     return steps, values
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from db.records import Outcome
 from harness.engines.base import FixtureUnit, TrialResult, TrialUnit, Unit
@@ -26,7 +26,7 @@ from harness.fixtures import FixtureStore
 from harness.identity import canonical_json
 from harness.provenance import environment
 from harness.validation import check
-from tasks.api import Fixture, Measured, Method, Task
+from tasks.api import Context, Fixture, Measured, Method, Task
 from tasks.errors import InvalidResult, TaskError
 from tasks.registry import REGISTRY, resolve
 
@@ -57,7 +57,7 @@ class UnitContext:
         return self._scratch
 
     def fixture(self, fixture: Fixture) -> Any:
-        return self._store.get(fixture, self)
+        return self._store.get(fixture, cast(Context, self))
 
     def close(self) -> None:
         if self._scratch is not None:
@@ -118,11 +118,11 @@ class Executor:
             fixture = resolve(REGISTRY.fixture(unit.fixture), unit.params, f"fixture {unit.fixture}")
             return lambda: self._build(unit, fixture, context)
         task, method = self._resolve(unit)
-        return lambda: self._run(unit, task, method, context)
+        return lambda: self._run(unit, task, method, cast(Context, context))
 
     def _build(self, unit: FixtureUnit, fixture: Fixture, context: UnitContext) -> tuple[TrialResult, ...]:
         seed_globals(int(unit.key[:15] or "0", 16) if _is_hex(unit.key[:15]) else 0)
-        self._store.build(fixture, context)
+        self._store.build(fixture, cast(Context, context))
         return (TrialResult(unit.key, "ok"),)
 
     def _resolve(self, unit: TrialUnit) -> tuple[Task, Method]:
@@ -133,7 +133,7 @@ class Executor:
             known = self._resolved[key] = (task, method)
         return known
 
-    def _run(self, unit: TrialUnit, task: Task, method: Method, context: UnitContext) -> tuple[TrialResult, ...]:
+    def _run(self, unit: TrialUnit, task: Task, method: Method, context: Context) -> tuple[TrialResult, ...]:
         seed_globals(task.streams(unit.seeds[0]).integer("method"))
         if not task.seeds_together:
             return tuple(

@@ -19,7 +19,7 @@ def make_engine(name: str) -> Engine:
 
         return ProcessEngine()
     if name == "ray":
-        from harness.engines.on_ray import RayEngine
+        from harness.engines.ray import RayEngine
 
         return RayEngine()
     raise EngineError(f"Unknown engine {name!r}; the engines are {', '.join(ENGINES)}.")

@@ -54,6 +54,7 @@ class Child:
         self._environment: Mapping[str, Any] = {}
         self._exit: Exit | None = None
         self._closed_since: float | None = None
+        self._stopping: StopReason | None = None
         self._reset()
         spec = {
             "cache_dir": settings.cache_dir,
@@ -139,11 +140,11 @@ class Child:
     def _reset(self) -> None:
         self._reported = -1  #: index of the last unit whose row arrived
         self._ended = False  #: the worker has sent the end of the call
-        self._stopping: StopReason | None = None
+        self._stopping = None
         self._stop_unit = -1
         self._cancelled: int | None = None
         self._kill_at = math.inf
-        self._cut: dict[int, str] = {}
+        self._cut: dict[tuple[int, int], str] = {}  #: what was saved of a stream that had to be cut, by (stream, unit)
         self._oom_kills = kernel_oom_kills()
 
     def _ask(self) -> None:
@@ -169,7 +170,8 @@ class Child:
                     self._cancelled = row[0]
                     continue
                 if self._cut:
-                    row = (*row[:4], self._join(self._stdout, row[4]), self._join(self._stderr, row[5]), row[6])
+                    stdout, stderr = self._join(self._stdout, row[0], row[4]), self._join(self._stderr, row[0], row[5])
+                    row = (*row[:4], stdout, stderr, row[6])
                 done.append(row)
             if done:
                 events.append(Rows(call, self.name, self._environment, done))
@@ -196,8 +198,8 @@ class Child:
             lost,
             culprit,
             detail,
-            self._join(self._stdout, read_tail(self._stdout, TAIL_BYTES)),
-            self._join(self._stderr, read_tail(self._stderr, TAIL_BYTES)),
+            self._join(self._stdout, unit, read_tail(self._stdout, TAIL_BYTES)),
+            self._join(self._stderr, unit, read_tail(self._stderr, TAIL_BYTES)),
             None if culprit is None else finished - timedelta(seconds=time.monotonic() - began),
             None if culprit is None else finished,
             # A fault of the unit's own ends in another signal or in an exit code.
@@ -245,11 +247,11 @@ class Child:
             self.stop("oom")
         for fd in (self._stdout, self._stderr):
             if os.fstat(fd).st_size > STREAM_LIMIT:
-                self._cut[fd] = read_tail(fd, TAIL_BYTES)
+                self._cut[fd, unit] = read_tail(fd, TAIL_BYTES)
                 os.ftruncate(fd, 0)
 
-    def _join(self, fd: int, text: str) -> str:
-        return (self._cut.pop(fd, "") + text)[-TAIL_BYTES:]
+    def _join(self, fd: int, unit: int, text: str) -> str:
+        return (self._cut.pop((fd, unit), "") + text)[-TAIL_BYTES:]
 
 
 def _open_unlinked(path: Path) -> int:

@@ -19,8 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from harness.engines.base import Call, CallEnded, EngineSettings, Event, Shape, TrialUnit, Unit, UnitDone
-from harness.worker import Executed, Executor, SoftStop, TrialResult
+from harness.engines.base import Call, CallEnded, EngineSettings, Event, Shape, TrialResult, TrialUnit, Unit, UnitDone
+from harness.worker import Executed, Executor, SoftStop
 
 
 class InlineEngine:

@@ -20,9 +20,9 @@ from types import FrameType
 from typing import Any
 
 from db.records import Outcome
-from harness.engines.base import TrialUnit, Unit
+from harness.engines.base import TrialResult, TrialUnit, Unit
 from harness.engines.wire import Row, read_tail, receive, send, to_row
-from harness.worker import Executed, Executor, SoftStop, TrialResult
+from harness.worker import Executed, Executor, SoftStop
 
 #: Finished rows wait at most this long in the worker, so that a batch of no-op trials travels in few messages.
 FLUSH_SECONDS, FLUSH_ROWS = 0.05, 500

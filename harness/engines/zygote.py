@@ -1,6 +1,6 @@
 """Starts worker processes in milliseconds: one process imports torch and the harness once, then forks a worker whenever one is asked for.
 
-A worker that is killed (time-out, memory limit, segmentation fault) must be replaced at once; importing torch anew costs two seconds of CPU.
+A worker that is killed (time-out, memory limit, crash) must be replaced at once; importing torch anew costs two seconds of CPU.
 The zygote is a fresh interpreter, started by whoever supervises workers (a coordinator or a Ray actor), in a session of its own, so that
 the terminal's Ctrl-C reaches the coordinator only. It and its workers die with their supervisor.
 """
@@ -139,20 +139,20 @@ def serve_forks(fd: int, threads: int) -> None:
                     kill_group(pid)
                 os._exit(0)
             token, spec = pickle.loads(message)
-            if (pid := _fork(control, [wake_read, wake_write], fds, spec)) is not None:
-                children.add(pid)
-                control.send(pickle.dumps(("pid", token, pid)))
-            else:
-                control.send(pickle.dumps(("pid", token, 0)))
+            forked = _fork(control, [wake_read, wake_write], fds, spec)
+            if forked:
+                children.add(forked)
+            control.send(pickle.dumps(("pid", token, forked)))
             for passed in fds:
                 os.close(passed)
 
 
-def _fork(control: socket.socket, ours: list[int], fds: list[int], spec: dict[str, Any]) -> int | None:
+def _fork(control: socket.socket, ours: list[int], fds: list[int], spec: dict[str, Any]) -> int:
+    """The pid of the new worker; 0 when the machine has no room for one."""
     try:
         pid = os.fork()
     except OSError:
-        return None
+        return 0
     if pid:
         return pid
     status = 1

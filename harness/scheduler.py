@@ -1,0 +1,546 @@
+"""The scheduler: carries out a plan on an engine, and brings every trial to one accepted result or one named failure."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from db.ledger import Ledger
+from db.records import Attempt, Curve, Outcome, TrialState
+from db.spool import Spool
+from harness.engines.base import Call, CallEnded, Engine, EngineSettings, Shape, TrialResult, UnitDone
+from harness.errors import EngineError
+from harness.leases import RECHECK_SECONDS, Leases
+from harness.outcomes import History, decide
+from harness.planned import Plan, PlannedFixture, PlannedTrial
+from harness.progress_events import (
+    FixtureBuilt,
+    FixtureStarted,
+    Notice,
+    ProgressEvent,
+    RunStarted,
+    TrialElsewhere,
+    TrialFinished,
+    TrialRetried,
+    Working,
+)
+from harness.queueing import CALL_BUDGET, Costs, Item, ReadyQueue, group_items
+from harness.recorder import GROUP_ATTEMPTS, Recorder
+
+#: The longest the loop sleeps: limits, commits and Ctrl-C are looked at this often.
+POLL_SECONDS = 0.1
+
+#: With nothing to do but wait for an unreachable ledger, the run gives up after this long; what was measured is in the spool.
+LEDGER_PATIENCE = 60.0
+
+#: So many workers in a row that die before they begin anything are no accident.
+BARREN_LOSSES = 20
+
+#: Calls of lost workers whose results would still be taken if they came.
+GHOSTS = 1000
+
+
+class StopRequest(Protocol):
+    """What a run looks at to know whether to go on (see harness.signals.Stop)."""
+
+    def is_set(self) -> bool:
+        """Start nothing new; finish what runs."""
+        ...
+
+    def now(self) -> bool:
+        """Cancel what runs, too."""
+        ...
+
+
+class NeverStop:
+    """The StopRequest of a run that nobody interrupts."""
+
+    def is_set(self) -> bool:
+        return False
+
+    def now(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a run ended. `done` and `failed` count trials of the plan's `todo` (ended here or by another coordinator), `left` the rest.
+    `attempts` counts the attempts of this run by outcome."""
+
+    attempts: Mapping[Outcome, int]
+    done: int
+    failed: int
+    left: int
+    interrupted: bool
+    seconds: float
+    spooled: bool = False  #: results wait in the spool, because the ledger was not to be reached
+
+
+@dataclass(slots=True)
+class _Running:
+    """A call that is with the engine. `open` are the indices of units without a result."""
+
+    call: Call
+    items: Sequence[Item]
+    open: set[int]
+
+
+@dataclass(slots=True)
+class _FixtureState:
+    planned: PlannedFixture
+    item: Item
+    waiting: list[Item] = field(default_factory=list)
+    history: History = field(default_factory=History)
+
+
+def run_plan(
+    plan: Plan,
+    run_id: str,
+    ledger: Ledger,
+    engine: Engine,
+    settings: EngineSettings,
+    *,
+    spool: Spool,
+    budget_seconds: float | None = None,
+    budget_trials: int | None = None,
+    on_event: Callable[[ProgressEvent], None] = lambda event: None,
+    stop: StopRequest | None = None,
+    group_attempts: int = GROUP_ATTEMPTS,
+) -> Summary:
+    """Run what the plan has to do. The run must have been started in the ledger. Raises EngineError when the engine can't start or its
+    workers can't live; whatever was measured by then is in the ledger (or the spool) and every lease is given back.
+
+    `budget_seconds` and `budget_trials` end the dispatch of new trials, not those that run.
+    """
+    return _Scheduler(plan, run_id, ledger, engine, settings, spool, budget_seconds, budget_trials, on_event, stop, group_attempts).run()
+
+
+class _Scheduler:
+    def __init__(
+        self,
+        plan: Plan,
+        run_id: str,
+        ledger: Ledger,
+        engine: Engine,
+        settings: EngineSettings,
+        spool: Spool,
+        budget_seconds: float | None,
+        budget_trials: int | None,
+        on_event: Callable[[ProgressEvent], None],
+        stop: StopRequest | None,
+        group_attempts: int,
+    ) -> None:
+        self._plan, self._run_id, self._ledger, self._engine, self._settings = plan, run_id, ledger, engine, settings
+        self._emit, self._stop = on_event, stop or NeverStop()
+        self._began = time.monotonic()
+        self._deadline = None if budget_seconds is None else self._began + budget_seconds
+        self._startable = budget_trials
+        self._recorder = Recorder(ledger, spool, group_attempts=group_attempts, on_trouble=lambda sentence: on_event(Notice(sentence)))
+        self._leases = Leases(ledger)
+        self._costs = Costs()
+        self._queues: dict[Shape, ReadyQueue] = {}
+        self._fixtures: dict[str, _FixtureState] = {}
+        self._foreign: dict[str, PlannedTrial] = {}
+        self._recheck_at = 0.0
+        self._running: dict[int, _Running] = {}
+        self._in_flight: Counter[Shape] = Counter()
+        self._ghosts: dict[int, _Running] = {}
+        self._late: set[str] = set()  #: trials that a worker believed dead has finished after all
+        self._histories: dict[str, History] = {}
+        self._call_ids = itertools.count()
+        self._attempt_ids = itertools.count(1)
+        self._attempts: Counter[Outcome] = Counter()
+        self._done = self._failed = 0
+        self._barren = 0
+        self._working_at = 0.0
+        self._cancelling = False
+
+    # -- the loop ---------------------------------------------------------------------------------------------------------------------
+    def run(self) -> Summary:
+        plan = self._plan
+        self._emit(RunStarted(self._run_id, len(plan.todo), sum(not fixture.present for fixture in plan.fixtures), self._engine.name))
+        self._ledger.submit(self._run_id, plan.trials)
+        self._enqueue()
+        try:
+            self._engine.start(self._settings, list(self._queues) or [Shape()])
+            while self._step():
+                pass
+        finally:
+            self._engine.stop()
+            try:
+                in_ledger = self._recorder.close()
+            finally:
+                self._leases.release()
+        left = len(plan.todo) - self._done - self._failed
+        interrupted = self._stop.is_set() and left > 0
+        return Summary(
+            dict(self._attempts), self._done, self._failed, left, interrupted, time.monotonic() - self._began, spooled=not in_ledger
+        )
+
+    def _step(self) -> bool:
+        """One turn of the loop; False when there is nothing left to do or to wait for."""
+        stopping = self._stopping()
+        if not stopping:
+            self._recheck_foreign()
+            self._dispatch()
+        elif self._stop.now() and not self._cancelling:
+            self._cancelling = True
+            for call in self._running:
+                self._engine.cancel(call)
+        self._recorder.tick()
+        self._leases.tick()
+        self._show_work()
+        if not self._running:
+            if stopping or not self._waiting():
+                return False
+            unavailable = self._leases.unavailable_since
+            if unavailable is not None and time.monotonic() - unavailable > LEDGER_PATIENCE:
+                self._emit(Notice("The ledger stays unreachable; the run ends here."))
+                return False
+            time.sleep(POLL_SECONDS)
+            return True
+        for event in self._engine.poll(POLL_SECONDS):
+            if isinstance(event, UnitDone):
+                self._unit_done(event)
+            else:
+                self._call_ended(event)
+        return True
+
+    def _stopping(self) -> bool:
+        """Whether nothing new may start."""
+        if self._stop.is_set() or self._startable == 0:
+            return True
+        return self._deadline is not None and time.monotonic() > self._deadline
+
+    def _waiting(self) -> int:
+        blocked = sum(len(state.waiting) for state in self._fixtures.values())
+        return sum(map(len, self._queues.values())) + len(self._foreign) + blocked
+
+    def _show_work(self) -> None:
+        now = time.monotonic()
+        if now < self._working_at:
+            return
+        self._working_at = now + 1.0
+        running = sum(len(running.items[index].trials) for running in self._running.values() for index in running.open)
+        waiting = len(self._plan.todo) - self._done - self._failed - running
+        mean = self._plan.seconds / max(1, len(self._plan.todo))
+        workers = sum(map(self._engine.workers, list(self._queues)[:1]))
+        self._emit(Working(running, waiting, workers, (running + waiting) * mean))
+
+    # -- queues -----------------------------------------------------------------------------------------------------------------------
+    def _enqueue(self) -> None:
+        for fixture in self._plan.fixtures:
+            if not fixture.present:
+                item = Item((), fixture)
+                self._fixtures[fixture.key] = _FixtureState(fixture, item)
+        for item in group_items(self._plan.todo):
+            self._admit(item)
+        for state in self._fixtures.values():
+            self._block(state.item, state.planned.needs)
+
+    def _admit(self, item: Item) -> None:
+        """Queue a trial item, now or when its fixtures are there."""
+        self._queue(item.shape)  # the engine prepares for every shape, also for trials that wait
+        needs = dict.fromkeys(itertools.chain.from_iterable(planned.fixtures for planned in item.trials))
+        self._block(item, needs)
+
+    def _block(self, item: Item, needs: Iterable[str]) -> None:
+        states = [state for key in needs if (state := self._fixtures.get(key)) is not None]
+        item.missing = len(states)
+        for state in states:
+            state.waiting.append(item)
+        if not states:
+            self._release(item)
+
+    def _release(self, item: Item, not_before: float = 0.0) -> None:
+        if item.fixture is None:
+            self._queue(item.shape).push(item, not_before, time.monotonic())
+        else:
+            # Fixtures need no lease (their store has locks) and go first: others wait for them.
+            self._queue(self._fixture_shape(item)).leased.appendleft(item)
+
+    def _queue(self, shape: Shape) -> ReadyQueue:
+        if shape not in self._queues:
+            self._queues[shape] = ReadyQueue(self._costs)
+        return self._queues[shape]
+
+    def _fixture_shape(self, item: Item) -> Shape:
+        """A fixture is built where its first user would run."""
+        assert item.fixture is not None
+        todo = list(self._fixtures[item.fixture.key].waiting)
+        while todo:
+            user = todo.pop()
+            if user.fixture is None:
+                return user.shape
+            todo += self._fixtures[user.fixture.key].waiting
+        return next(iter(self._queues), Shape())
+
+    # -- dispatch ---------------------------------------------------------------------------------------------------------------------
+    def _dispatch(self) -> None:
+        now = time.monotonic()
+        for shape, queue in self._queues.items():
+            queue.wake(now)
+            slots = self._engine.slots(shape)
+            while self._in_flight[shape] < slots and len(queue):
+                limit = self._startable if self._startable is not None else len(self._plan.todo) + 1
+                if not queue.leased and not self._claim(queue, slots, slots - self._in_flight[shape]):
+                    break
+                items = queue.batch(slots, limit)
+                if not items:
+                    break
+                self._submit(shape, items)
+
+    def _claim(self, queue: ReadyQueue, slots: int, calls: int) -> bool:
+        """Lease what the free slots will need; False when nothing was obtained."""
+        size = queue.batch_size(slots) * calls
+        if self._startable is not None:
+            size = min(size, self._startable)
+        items = queue.take(size)
+        if not items:
+            return False
+        got = self._leases.claim([key for item in items for key in item.keys])
+        if got is None:
+            for item in items:
+                queue.push(item, time.monotonic() + 1.0, time.monotonic())
+            return False
+        for item in items:
+            ours = tuple(planned for planned in item.trials if planned.trial.key in got)
+            if len(ours) < len(item.trials):
+                self._foreign.update({planned.trial.key: planned for planned in item.trials if planned.trial.key not in got})
+                self._recheck_at = min(self._recheck_at, time.monotonic() + RECHECK_SECONDS)
+                item = Item(ours, alone=item.alone)
+            if ours:
+                item.leased = True
+                queue.leased.append(item)
+        return bool(queue.leased)
+
+    def _recheck_foreign(self) -> None:
+        """Trials that another coordinator held: taken over when its lease has run out, counted when it has ended them."""
+        now = time.monotonic()
+        if not self._foreign or now < self._recheck_at:
+            return
+        self._recheck_at = now + RECHECK_SECONDS
+        for key, status in self._leases.statuses(list(self._foreign)).items():
+            if status.state == "leased" and not self._idle():
+                continue  # enough to do meanwhile
+            planned = self._foreign.pop(key)
+            if status.state in ("pending", "leased"):
+                self._queue(planned.shape).push(Item((planned,)))  # claiming it tells whether its lease is still alive
+                continue
+            if status.state == "done":
+                self._done += 1
+            else:
+                self._failed += 1
+            self._emit(TrialElsewhere(key, status.state))
+
+    def _idle(self) -> bool:
+        return not self._running and not any(map(len, self._queues.values()))
+
+    def _submit(self, shape: Shape, items: Sequence[Item]) -> None:
+        if self._late:
+            items = [item for item in items if not (item.trials and all(key in self._late for key in item.keys))]
+            if not items:
+                return
+        seconds = sum(item.seconds(self._costs) for item in items)
+        units = tuple(item.unit() for item in items)
+        call = Call(next(self._call_ids), units, shape, self._plan.plugins, seconds, CALL_BUDGET, items[0].affinity)
+        self._running[call.id] = _Running(call, items, set(range(len(items))))
+        self._in_flight[shape] += 1
+        if self._startable is not None:
+            self._startable = max(0, self._startable - sum(len(item.trials) for item in items))
+        if items[0].fixture is not None:
+            self._emit(FixtureStarted(items[0].fixture.key, items[0].fixture.name))
+        self._engine.submit(call)
+
+    # -- what comes back --------------------------------------------------------------------------------------------------------------
+    def _unit_done(self, event: UnitDone) -> None:
+        running = self._running.get(event.call)
+        late = running is None
+        if running is None:
+            running = self._ghosts.get(event.call)
+        if running is None or event.unit not in running.open:
+            return
+        running.open.discard(event.unit)
+        self._barren = 0
+        item = running.items[event.unit]
+        if item.fixture is not None:
+            result = event.results[0]
+            self._fixture_ended(item, result.outcome, result.error, event.seconds, event.worker)
+            return
+        share = len(item.trials)
+        environment = self._recorder.environment(event.environment)
+        for planned, result in zip(item.trials, event.results, strict=True):
+            if result.outcome == "ok" and not late:
+                self._costs.observe(planned, event.seconds / share)
+            self._settle(planned, result, event, event.seconds / share, event.cpu_seconds / share, environment, late=late)
+
+    def _settle(
+        self,
+        planned: PlannedTrial,
+        result: TrialResult,
+        event: UnitDone | CallEnded,
+        seconds: float,
+        cpu_seconds: float,
+        environment: str | None,
+        *,
+        late: bool = False,
+    ) -> None:
+        """Record an attempt and decide what becomes of its trial."""
+        key, outcome = planned.trial.key, result.outcome
+        external = isinstance(event, CallEnded) and event.external
+        state: TrialState = "done"
+        delay = 0.0
+        error = result.error
+        if late:
+            state = "done" if outcome == "ok" else "leased"  # "leased": whoever has the trial now keeps it
+        elif outcome != "ok":
+            history = self._history(key)
+            decision = decide(history, outcome, event.worker, external)
+            state, delay = decision.state, decision.delay
+            if state == "quarantined":
+                workers = ", ".join(sorted(history.killed)) or f"{history.counts['worker_lost']} workers"
+                error += f" Quarantined: it took {workers} with it; each attempt holds its worker's last output."
+        started = event.started or datetime.now(UTC)
+        self._recorder.add(
+            Attempt(
+                f"{self._run_id}.{next(self._attempt_ids)}",
+                key,
+                self._run_id,
+                outcome,
+                started,
+                event.finished or started,
+                seconds,
+                cpu_seconds,
+                event.worker,
+                environment,
+                result.metrics,
+                tuple(Curve(name, steps, values) for name, (steps, values) in result.curves.items()),
+                result.info,
+                error,
+                result.traceback,
+                event.stdout,
+                event.stderr,
+                "leased" if state == "pending" else state,  # a retry keeps its lease
+            )
+        )
+        self._attempts[outcome] += 1
+        if late:
+            if outcome == "ok" and key not in self._late:
+                self._late.add(key)
+                self._finish(planned, result, seconds, "done", event.worker, error)
+        elif key in self._late:
+            return  # its late result has been counted
+        elif state == "pending":
+            self._emit(TrialRetried(key, outcome, error, delay, planned.trial))
+            self._queue(planned.shape).push(Item((planned,), leased=True), time.monotonic() + delay, time.monotonic())
+        else:
+            self._finish(planned, result, seconds, state, event.worker, error)
+
+    def _finish(self, planned: PlannedTrial, result: TrialResult, seconds: float, state: TrialState, worker: str, error: str) -> None:
+        self._histories.pop(planned.trial.key, None)
+        if state == "done":
+            self._done += 1
+        else:
+            self._failed += 1
+        self._emit(TrialFinished(planned.trial.key, result.outcome, seconds, result.metrics, state, planned.trial, worker, error))
+
+    def _history(self, key: str) -> History:
+        """What happened to a trial before, in earlier runs too."""
+        if (history := self._histories.get(key)) is None:
+            status = self._leases.statuses([key]).get(key)
+            history = self._histories[key] = History(dict(status.attempts) if status is not None else {})  # type: ignore[arg-type]
+        return history
+
+    def _call_ended(self, event: CallEnded) -> None:
+        running = self._running.pop(event.call, None)
+        if running is None:
+            return
+        self._in_flight[running.call.shape] -= 1
+        if not running.open:
+            return
+        if event.lost is not None:
+            self._ghosts[event.call] = running
+            if len(self._ghosts) > GHOSTS:
+                del self._ghosts[next(iter(self._ghosts))]
+        self._count_barren(event)
+        culprit = event.unit if event.lost is not None and event.unit in running.open else None
+        if culprit is not None:
+            self._blame(running.items[culprit], event)
+        # A loss that nobody can be blamed for: what was in the call runs alone from now on, so that the next loss has a name.
+        suspect = event.lost in ("worker_lost", "oom") and culprit is None
+        back = [running.items[index] for index in sorted(running.open) if index != culprit]
+        for item in back:
+            item.alone = item.alone or suspect
+        self._queue(running.call.shape).leased.extendleft(reversed(back))
+        if self._startable is not None:
+            self._startable += sum(len(item.trials) for item in back)
+        running.open.intersection_update(() if culprit is None else (culprit,))
+
+    def _count_barren(self, event: CallEnded) -> None:
+        if event.lost != "worker_lost" or event.unit is not None:
+            return
+        self._barren += 1
+        if self._barren >= BARREN_LOSSES:
+            raise EngineError(f"Workers of the engine {self._engine.name} die before they begin ({event.detail} {event.stderr[-300:]})")
+
+    def _blame(self, item: Item, event: CallEnded) -> None:
+        assert event.lost is not None
+        if item.fixture is not None:
+            self._fixture_ended(item, event.lost, event.detail, 0.0, event.worker, event.external)
+            return
+        seconds = (event.finished - event.started).total_seconds() if event.started and event.finished else 0.0
+        for planned in item.trials:
+            result = TrialResult(planned.trial.key, event.lost, error=event.detail)
+            self._settle(planned, result, event, seconds / len(item.trials), 0.0, None)
+
+    # -- fixtures ---------------------------------------------------------------------------------------------------------------------
+    def _fixture_ended(self, item: Item, outcome: Outcome, error: str, seconds: float, worker: str, external: bool = False) -> None:
+        assert item.fixture is not None
+        state = self._fixtures.get(item.fixture.key)
+        if state is None:
+            return
+        if outcome == "ok":
+            del self._fixtures[item.fixture.key]
+            self._emit(FixtureBuilt(item.fixture.key, item.fixture.name, seconds))
+            for waiting in state.waiting:
+                waiting.missing -= 1
+                if waiting.missing == 0:
+                    self._release(waiting)
+        elif decide(state.history, outcome, worker, external).state == "pending":
+            self._release(item)
+        else:
+            self._fixture_failed(state, f"Its fixture {item.fixture.name} can't be built: {error}")
+
+    def _fixture_failed(self, state: _FixtureState, sentence: str) -> None:
+        """Everything that needs it ends with that sentence: fixtures on top of it, and trials."""
+        if self._fixtures.pop(state.planned.key, None) is None:
+            return
+        self._emit(FixtureBuilt(state.planned.key, state.planned.name, 0.0, sentence))
+        trials: list[PlannedTrial] = []
+        for item in state.waiting:
+            if item.fixture is not None:
+                above = self._fixtures.get(item.fixture.key)
+                if above is not None:
+                    self._fixture_failed(above, sentence)
+            elif item.missing > 0:
+                item.missing = -1  # other fixtures of it may fail or be built later; it has ended
+                trials += item.trials
+        got = self._leases.claim([planned.trial.key for planned in trials]) if trials else set()
+        now = datetime.now(UTC)
+        for planned in trials:
+            if got is not None and planned.trial.key not in got:
+                self._foreign[planned.trial.key] = planned
+                continue
+            result = TrialResult(planned.trial.key, "error", error=sentence)
+            attempt = Attempt(
+                f"{self._run_id}.{next(self._attempt_ids)}", planned.trial.key, self._run_id, "error", now, now, 0.0, 0.0, "", None,
+                error=sentence, next_state="failed",
+            )  # fmt: skip
+            self._recorder.add(attempt)
+            self._attempts["error"] += 1
+            self._finish(planned, result, 0.0, "failed", "", sentence)
