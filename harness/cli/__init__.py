@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from harness.cli import catalogue, doctor, plan, reproduce, run, show
+from harness.cli import catalogue, doctor, leaderboard, plan, report, reproduce, run, show
 from harness.cli.common import exit_code_of
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, plan, show, reproduce, catalogue, doctor):
+for module in (run, plan, show, reproduce, leaderboard, report, catalogue, doctor):
     module.register(app)
 
 

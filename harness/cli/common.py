@@ -37,6 +37,9 @@ def exit_code_of(error: Exception) -> int | None:
     task_error = getattr(sys.modules.get("tasks.errors"), "TaskError", None)
     if task_error is not None and isinstance(error, task_error):
         return EXIT_BAD_INPUT
+    report_error = getattr(sys.modules.get("reports.errors"), "ReportError", None)
+    if report_error is not None and isinstance(error, report_error):
+        return EXIT_BAD_INPUT
     return None
 
 
