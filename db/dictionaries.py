@@ -88,7 +88,7 @@ class Dictionaries:
         missing = [key for key in wanted if key not in memory]
         if missing:
             query = text(f"SELECT {column}, id FROM {table} WHERE {self.backend.member(column, 'keys')}")
-            memory.update(connection.execute(query, {"keys": self.backend.keys(missing)}).tuples().all())
+            memory.update((key, identity) for key, identity in connection.execute(query, {"keys": self.backend.keys(missing)}))
         return {key: memory[key] for key in wanted if key in memory}
 
     def _rows(

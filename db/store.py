@@ -190,7 +190,7 @@ class SqlLedger(Ledger):
 
     # -- reading --------------------------------------------------------------------------------------------------------------------
     def query(self, sql: str, params: dict[str, Any] | None = None) -> pyarrow.Table:
-        return self.backend.query(sql, params, QUERY_SECONDS, None)
+        return self.backend.query(sql, params, QUERY_SECONDS)
 
     def close(self) -> None:
         self.backend.dispose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -12,34 +13,37 @@ if TYPE_CHECKING:
     import pyarrow
 
 
-def documented_type(name: str) -> pyarrow.DataType | None:
-    """The Arrow type of a public column called `name`; None when no view has it or views disagree."""
+def documented_type(name: str, sql: str) -> pyarrow.DataType | None:
+    """The Arrow type of the column `name` of the views that `sql` mentions; None when none has it or they disagree."""
     import pyarrow as pa
 
     arrow = {"text": pa.string(), "json": pa.string(), "integer": pa.int64(), "flag": pa.int64(), "real": pa.float64()}
-    types = {view.columns[name].type for view in VIEWS.values() if name in view.columns}
+    words = set(re.findall(r"\w+", sql.lower()))
+    mentioned = [view for view_name, view in VIEWS.items() if view_name in words]
+    types = {view.columns[name].type for view in mentioned if name in view.columns}
     found = {arrow[kind] for kind in types if kind != "time"}
     return found.pop() if len(found) == 1 and "time" not in types else None
 
 
-def to_arrow(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pyarrow.Table:
-    """An Arrow table of `rows`. A public column keeps its documented type even when it is empty or all NULL; others take the type of their
+def to_arrow(names: Sequence[str], rows: Sequence[Sequence[Any]], sql: str) -> pyarrow.Table:
+    """An Arrow table of `rows`, which `sql` returned.
+
+    A public column keeps its documented type even when it is empty or all NULL; others take the type of their
     values, text when the values are mixed. Equal names get suffixes (`_2`, …), because a table needs distinct ones."""
     import pyarrow as pa
 
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
-    arrays = [_array(name, column) for name, column in zip(names, columns, strict=True)]
+    arrays = [_array(column, documented_type(name, sql)) for name, column in zip(names, columns, strict=True)]
     return pa.table(arrays, names=_distinct(names))
 
 
-def _array(name: str, values: Sequence[Any]) -> pyarrow.Array:
+def _array(values: Sequence[Any], documented: pyarrow.DataType | None) -> pyarrow.Array:
     import pyarrow as pa
 
     decimals = [value for value in values if isinstance(value, Decimal)]  # PostgreSQL's sums of integers and its averages
     if decimals:
         number = int if all(value.is_finite() and value == value.to_integral_value() for value in decimals) else float
         values = [number(value) if isinstance(value, Decimal) else value for value in values]
-    documented = documented_type(name)
     if documented is not None:
         try:
             return pa.array(values, type=documented)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
 
+from db.tables import to_arrow
+
 if TYPE_CHECKING:
     import pyarrow
     from sqlalchemy import Connection, Engine
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from db.errors import LedgerError
 
 Row = tuple[Any, ...]
+Batch = tuple[list[str], list[Row]]
+#: Rows per piece of a guarded query: bounds memory while streaming.
+BATCH = 50_000
 
 
 class Backend(ABC):
@@ -68,8 +73,22 @@ class Backend(ABC):
         """The ledger's error for a driver's error; None when it is a defect of ours."""
 
     @abstractmethod
-    def query(self, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None) -> pyarrow.Table:
-        """Rows of one SELECT over the public views, guarded: see `db.query`."""
+    def batches(self, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None = None) -> Iterator[Batch]:
+        """(column names, rows) of one SELECT over the public views, in at least one piece: only reads, and ends after `timeout` seconds.
+        Raises QueryRefused."""
+
+    @abstractmethod
+    def explain(self, sql: str, params: dict[str, Any] | None, timeout: float) -> list[str]:
+        """The database's plan for the same, without running it; one line per step."""
+
+    def query(self, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None = None) -> pyarrow.Table:
+        """All rows, at most `limit`, as one table."""
+        names: list[str] = []
+        rows: list[Row] = []
+        for columns, batch in self.batches(sql, params, timeout, limit):
+            names = columns
+            rows.extend(batch)
+        return to_arrow(names, rows, sql)
 
     @contextmanager
     def errors(self) -> Iterator[None]:

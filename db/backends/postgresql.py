@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import QueuePool
 
-from db.backends.base import Backend, Row
+from db.backends.base import Backend, Batch, Row
 from db.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 
 try:
@@ -21,8 +21,6 @@ except ImportError as error:
     ) from error
 
 if TYPE_CHECKING:
-    import pyarrow
-
     from db.backends.postgresql_query import Reader
 
 #: Key of the advisory lock that admits one inserting transaction at a time (the bytes "assay" as a number; locks are per database).
@@ -113,12 +111,20 @@ class PostgresBackend(Backend):
     def translate(self, error: Exception) -> LedgerError | None:
         return explain(self.url, error)
 
-    def query(self, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None) -> pyarrow.Table:
-        from db.backends.postgresql_query import Reader
+    def batches(self, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None = None) -> Iterator[Batch]:
+        return self.reader.batches(sql, params, timeout, limit)
 
+    def explain(self, sql: str, params: dict[str, Any] | None, timeout: float) -> list[str]:
+        return self.reader.explain(sql, params, timeout)
+
+    @property
+    def reader(self) -> Reader:
+        """The connection of guarded queries, made on first use."""
         if self._reader is None:
+            from db.backends.postgresql_query import Reader
+
             self._reader = Reader(self.url, self.conninfo)
-        return self._reader.query(sql, params, timeout, limit)
+        return self._reader
 
     def dispose(self) -> None:
         if self._reader is not None:

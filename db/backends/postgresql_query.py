@@ -10,23 +10,18 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
+from db.backends.base import BATCH, Batch
 from db.backends.postgresql import CONNECT_TIMEOUT, READER, explain
 from db.errors import LedgerError, QueryRefused
-from db.tables import to_arrow
 from db.views import VIEWS
 
-if TYPE_CHECKING:
-    import pyarrow
-
-#: Rows per fetch: bounds memory while streaming.
-BATCH = 50_000
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 
 
@@ -37,19 +32,8 @@ class Reader:
         self.url, self.conninfo = url, conninfo
         self._connection: psycopg.Connection[Any] | None = None
 
-    def query(self, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None) -> pyarrow.Table:
-        """See `Backend.query`."""
-        names: list[str] = []
-        rows: list[Sequence[Any]] = []
-        for columns, batch in self.batches(sql, params, timeout, limit):
-            names = columns
-            rows.extend(batch)
-        return to_arrow(names, rows)
-
-    def batches(
-        self, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None = None
-    ) -> Iterator[tuple[list[str], list[Sequence[Any]]]]:
-        """(column names, rows) in pieces of at most BATCH rows, at least one piece."""
+    def batches(self, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None = None) -> Iterator[Batch]:
+        """See `Backend.batches`."""
         with self._guarded(timeout) as cursor:
             statement, values = _compiled(sql, params)
             cursor.execute(b"DECLARE assay NO SCROLL CURSOR FOR " + statement.encode(), values, prepare=True)

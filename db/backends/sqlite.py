@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import QueuePool
 
-from db.backends.base import Backend, Row
+from db.backends.base import Backend, Batch, Row
 from db.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 from db.values import iso
-
-if TYPE_CHECKING:
-    import pyarrow
 
 #: Seconds a writer waits for another writer. Groups commit in milliseconds; only a stuck process can use this up.
 BUSY_SECONDS = 60.0
@@ -90,10 +87,15 @@ class SqliteBackend(Backend):
     def translate(self, error: Exception) -> LedgerError | None:
         return explain(self.path, error)
 
-    def query(self, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None) -> pyarrow.Table:
-        from db.backends.sqlite_query import run_query
+    def batches(self, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None = None) -> Iterator[Batch]:
+        from db.backends.sqlite_query import batches
 
-        return run_query(self.path, sql, params, timeout, limit)
+        return batches(self.path, sql, params, timeout, limit)
+
+    def explain(self, sql: str, params: dict[str, Any] | None, timeout: float) -> list[str]:
+        from db.backends.sqlite_query import plan
+
+        return plan(self.path, sql, params, timeout)
 
 
 #: What SQLite says, and what it means to a person.

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from db.backends.base import BATCH, Batch
 from db.backends.sqlite import connect, explain
 from db.errors import QueryRefused
-from db.tables import to_arrow
 from db.views import VIEWS
-
-if TYPE_CHECKING:
-    import pyarrow
 
 #: Virtual-machine steps between two looks at the clock: about a millisecond.
 STEPS = 20_000
@@ -32,9 +31,9 @@ def authorize(action: int, first: str | None, second: str | None, database: str 
     if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
         return sqlite3.SQLITE_OK
     if action == sqlite3.SQLITE_READ:
-        # `source` names the innermost view that asks for the column: base tables are reached through views only. An empty name is the
-        # row count of a subquery, and a table-valued function such as json_each reads under its own name.
-        public = first in VIEWS or source in VIEWS or not first or first in ("json_each", "json_tree")
+        # `source` names the innermost view that asks for the column: base tables are reached through views only. An empty column means
+        # that no column is read (count(*), a joined table that the view does not need); SQLite then names no view, and nothing leaks.
+        public = first in VIEWS or source in VIEWS or not second or first in ("json_each", "json_tree")
         return sqlite3.SQLITE_OK if public else sqlite3.SQLITE_DENY
     if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() not in FORBIDDEN_FUNCTIONS:
         return sqlite3.SQLITE_OK
@@ -53,22 +52,41 @@ def guarded(path: Path, deadline: float) -> sqlite3.Connection:
     return connection
 
 
-def run_query(path: Path, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None) -> pyarrow.Table:
-    """See `Backend.query`."""
+def batches(path: Path, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None = None) -> Iterator[Batch]:
+    """See `Backend.batches`."""
+    with _statement(path, sql, params, timeout) as cursor:
+        if cursor.description is None:
+            raise QueryRefused("Only a SELECT (or WITH … SELECT) may run here; the ledger is read-only.")
+        names = [column[0] for column in cursor.description]
+        left = limit
+        while True:
+            size = BATCH if left is None else min(BATCH, left)
+            rows = cursor.fetchmany(size)
+            yield names, rows
+            if left is not None:
+                left -= len(rows)
+            if len(rows) < size or left == 0:
+                return
+
+
+def plan(path: Path, sql: str, params: dict[str, Any] | None, timeout: float) -> list[str]:
+    """See `Backend.explain`."""
+    with _statement(path, f"EXPLAIN QUERY PLAN {sql}", params, timeout) as cursor:
+        depth = {0: -1}
+        lines = []
+        for node, parent, _, what in cursor.fetchall():
+            depth[node] = depth.get(parent, -1) + 1
+            lines.append("  " * depth[node] + what)
+        return lines
+
+
+@contextmanager
+def _statement(path: Path, sql: str, params: dict[str, Any] | None, timeout: float) -> Iterator[sqlite3.Cursor]:
     try:
-        connection = guarded(path, time.monotonic() + timeout)
-        try:
-            cursor = connection.execute(sql, params or {})
-            if cursor.description is None:
-                raise QueryRefused("Only a SELECT (or WITH … SELECT) may run here; the ledger is read-only.")
-            names = [column[0] for column in cursor.description]
-            rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit)
-        finally:
-            connection.close()
-    except (sqlite3.Error, sqlite3.Warning, OverflowError) as error:
-        known = explain(path, error)
-        raise (known or refusal(str(error), timeout)) from error
-    return to_arrow(names, rows)
+        with closing(guarded(path, time.monotonic() + timeout)) as connection:
+            yield connection.execute(sql, params or {})
+    except (sqlite3.Error, sqlite3.Warning, OverflowError, MemoryError) as error:
+        raise (explain(path, error) or refusal(str(error) or type(error).__name__, timeout)) from error
 
 
 def refusal(text: str, timeout: float) -> QueryRefused:

@@ -67,12 +67,25 @@ def postgres() -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="assay-pg-"))
     server = Server(folder)
     try:
+        for setting in ("fsync", "full_page_writes"):  # a killed server loses nothing without them, only a power cut could
+            server.execute(f"ALTER SYSTEM SET {setting} = off")
+        server.execute("SELECT pg_reload_conf()")
         server.execute("CREATE DATABASE assay_template")
         open_ledger(server.url("assay_template"), create=True).close()
         yield server
     finally:
         server.handle.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty SQLite ledger to copy."""
+    from db import open_ledger
+
+    path = tmp_path_factory.mktemp("ledger") / "template.db"
+    open_ledger(path, create=True).close()
+    return path
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -82,11 +95,9 @@ def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]
         server: Server = request.getfixturevalue("postgres")
         return lambda: server.new_database("assay_template")
 
-    def make() -> str:
-        from db import open_ledger
+    template: Path = request.getfixturevalue("sqlite_template")
 
-        path = tmp_path / f"ledger{next(_numbers)}.db"
-        open_ledger(path, create=True).close()
-        return str(path)
+    def make() -> str:
+        return shutil.copy(template, tmp_path / f"ledger{next(_numbers)}.db")
 
     return make
