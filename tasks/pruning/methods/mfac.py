@@ -39,6 +39,8 @@ class MFac(Pruner, name="mfac", label="M-FAC", paper=207):
         for count in keep:
             weights, alive, fisher = dense.astype(np.float64), everything, first
             for step in range(1, self.recomputations + 1):
+                if len(alive) <= count:
+                    break
                 if step > 1:
                     current = Mlp(tuple(split_like(weights.astype(np.float32), network.weights)), network.biases)
                     fisher = self._fisher(current, data, batches, alive)
