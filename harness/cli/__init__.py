@@ -6,7 +6,8 @@ import sys
 
 import typer
 
-from harness.cli import catalogue, doctor, leaderboard, plan, report, reproduce, run, show
+from harness.cli import catalogue, doctor, leaderboard, plan, report, reproduce, run, show, sql
+from harness.cli import db as db_commands
 from harness.cli.common import exit_code_of
 
 app = typer.Typer(
@@ -16,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, plan, show, reproduce, leaderboard, report, catalogue, doctor):
+for module in (run, plan, show, reproduce, leaderboard, report, catalogue, doctor, sql, db_commands):
     module.register(app)
 
 

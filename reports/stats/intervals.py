@@ -74,8 +74,8 @@ def bootstrap_interval(
     """Bootstrap interval of `statistic` (which reduces the last axis) over the entries of `values` (NaN dropped).
 
     `strata`: resample within each stratum (seeds within a task), so every task keeps its weight. `clusters`: resample whole clusters
-    (tasks) with replacement, then use all their entries: the interval then speaks about new tasks. `method`: "percentile" or "bca" (Efron 1987; not
-    with clusters of unequal size, where it falls back to percentile). The same `seed` gives the same interval.
+    (tasks) with replacement, then use all their entries: the interval then speaks about new tasks (always percentile). `method`:
+    "percentile" or "bca" (Efron 1987). The same `seed` gives the same interval.
     """
     values = np.asarray(values, dtype=np.float64)
     keep = ~np.isnan(values)

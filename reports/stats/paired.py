@@ -114,7 +114,7 @@ def wilcoxon(d: Floats, *, null: float = 0.0, alternative: Alternative = "two-si
     n = len(shifted)
     if n == 0:
         return PairedResult("Wilcoxon signed-rank", len(full), estimate, low, high, 1.0, 1.0, "all differences are zero")
-    ranks2 = 2 * mid_ranks(np.abs(shifted))
+    ranks2: Floats = 2.0 * mid_ranks(np.abs(shifted))
     positive = float(ranks2[shifted > 0].sum())
     if n <= EXACT_RANKS:
         null_p = signed_rank_null(ranks2)
@@ -140,7 +140,7 @@ def hodges_lehmann(d: Floats, level: float = 0.95) -> tuple[float, float, float]
     walsh = np.sort((d[i] + d[j]) / 2)
     estimate = float(np.median(walsh))
     if n <= EXACT_RANKS:
-        cumulative = np.cumsum(signed_rank_null(2.0 * np.arange(1, n + 1))[::2])
+        cumulative = np.cumsum(signed_rank_null(2.0 * np.arange(1, n + 1, dtype=np.float64))[::2])
         k = int(np.searchsorted(cumulative, (1 - level) / 2, side="right")) - 1
         if k < 0:
             return estimate, float("-inf"), float("inf")
@@ -161,7 +161,8 @@ def sign_flip(
 ) -> PairedResult:
     """Permutation test of the mean difference: under the null each sign is as likely as its opposite.
 
-    Exact up to 16 pairs; above, `draws` random sign patterns with the observed one counted, so p is never zero. The interval reported is Student's.
+    Exact up to 16 pairs; above, `draws` random sign patterns with the observed one counted, so p is never zero. The interval is
+    Student's.
     """
     d = np.asarray(d, dtype=np.float64)
     n = len(d)

@@ -34,7 +34,7 @@ def test_paired_t_rejects_true_nulls_at_the_stated_rate_and_its_interval_covers(
     p = np.array([groups.pairwise_t(np.stack([row, np.zeros(n)])).p[0, 1] for row in d[:500]])
     outside = (table.low[:500] > 0) | (table.high[:500] < 0)
     assert ((p < 0.05) == outside).all()  # test and interval say the same
-    # Never above 7 %. Below 3 % only where tails are heavier than normal and seeds few: there the t test is conservative, and the report says so.
+    # Never above 7 %. Below 3 % only with heavy tails and few seeds: there the t test is conservative.
     assert miss <= 0.07
     assert miss >= (0.03 if kind == "normal" or n == 30 else 0.02)
 

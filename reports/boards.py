@@ -1,0 +1,386 @@
+"""Results of a family as boards: one board per (task, version, params), a matrix (entries, seeds) per metric, paired by seed.
+
+Reads only the ledger's public views; nothing here computes a statistic or formats a number.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from db.ledger import Ledger
+from reports.errors import BadQuestion, NothingToReport
+from reports.provenance import Coordinates
+from reports.stats.distributions import Floats
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric as its task declared it. `curve` names the x axis of a series; None for a scalar."""
+
+    id: str
+    unit: str
+    direction: str
+    doc: str
+    primary: bool
+    curve: str | None
+
+    @property
+    def arrow(self) -> str:
+        return {"lower": "↓", "higher": "↑"}.get(self.direction, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a board: a method at one version with one set of resolved params.
+
+    `short` holds only the params in which entries of the same method on this board differ, as `name=value`.
+    """
+
+    method: str
+    version: int
+    params: str
+    label: str
+    short: str
+    paper: int | None
+    knowledge: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.label} {self.short}".strip()
+
+
+@dataclass(slots=True)
+class Board:
+    """Everything measured on one (task, version, params). Matrices have shape (entries, seeds); NaN and "" mean missing."""
+
+    family: str
+    task: str
+    task_version: int
+    task_params: str
+    label: str
+    short: str
+    doc: str
+    metrics: dict[str, Metric]
+    entries: list[Entry]
+    seeds: list[int]
+    trials: npt.NDArray[np.object_]
+    states: npt.NDArray[np.object_]
+    values: dict[str, Floats]
+    nonfinite: dict[str, npt.NDArray[np.bool_]]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def primary(self) -> Metric:
+        return next((metric for metric in self.metrics.values() if metric.primary), next(iter(self.metrics.values())))
+
+    @property
+    def name(self) -> str:
+        return f"{self.label} ({self.short})" if self.short else self.label
+
+    @property
+    def anchor(self) -> str:
+        return self.coordinates().short_id()
+
+    def coordinates(self, entry: int | None = None, metric: str = "") -> Coordinates:
+        """Where a number of this board lives in the ledger."""
+        if entry is None:
+            return Coordinates(self.family, self.task, self.task_version, self.task_params)
+        chosen = self.entries[entry]
+        return Coordinates(
+            self.family, self.task, self.task_version, self.task_params, chosen.method, chosen.version, chosen.params, metric
+        )
+
+    def trial_keys(self, entry: int) -> tuple[str, ...]:
+        return tuple(key for key in self.trials[entry] if key)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to load. `where` holds `name=value` conditions on task or method params, or on `method`; all must hold."""
+
+    family: str
+    task: str = ""
+    where: tuple[str, ...] = ()
+    old_versions: bool = False
+
+
+def families(ledger: Ledger) -> list[str]:
+    """Families with at least one trial."""
+    return [str(name) for name in ledger.query("SELECT DISTINCT family FROM trials ORDER BY family").column(0).to_pylist()]
+
+
+def load_boards(ledger: Ledger, question: Question) -> list[Board]:
+    """Boards of a family, in order of task label; raises NothingToReport or BadQuestion naming what the ledger holds."""
+    params: dict[str, Any] = {"family": question.family}
+    condition = "family = :family"
+    if question.task:
+        condition, params["task"] = condition + " AND task = :task", _task_id(question)
+    trials = ledger.query(
+        "SELECT trial, task, task_version, task_params, method, method_version, method_params, seed, state FROM trials "
+        f"WHERE {condition} ORDER BY task, trial",
+        params,
+    )
+    if trials.num_rows == 0:
+        raise _nothing(ledger, question)
+    catalogue = Catalogue.read(ledger, question.family)
+    trials, hidden = _newest_versions(trials, question)
+    trials = _where(trials, question.where)
+    scores = ledger.query(f"SELECT trial, metric, value, kind FROM scores WHERE {condition}", params)
+    boards = _assemble(question.family, trials, scores, catalogue)
+    for board in boards:
+        if hidden.get(board.task):
+            board.notes.append(
+                f"{hidden[board.task]} trials of older versions of the task or a method are not shown (--old-versions shows them)."
+            )
+    return boards
+
+
+def _task_id(question: Question) -> str:
+    return question.task if "/" in question.task else f"{question.family}/{question.task}"
+
+
+def _nothing(ledger: Ledger, question: Question) -> Exception:
+    known = families(ledger)
+    if question.family not in known:
+        held = ", ".join(known) if known else "nothing yet (assay run SUITE fills it)"
+        return BadQuestion(f"The ledger holds no results of a family {question.family!r}; it holds {held}.")
+    tasks = ledger.query("SELECT DISTINCT task FROM trials WHERE family = :family ORDER BY task", {"family": question.family})
+    return NothingToReport(
+        f"The ledger holds no trials of task {_task_id(question)!r}; tasks of the family: {', '.join(tasks.column(0).to_pylist())}."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Labels and declarations of a family, from the catalogue views; missing rows fall back to ids."""
+
+    tasks: Mapping[str, tuple[str, str]]
+    methods: Mapping[str, tuple[str, int | None, tuple[str, ...]]]
+    metrics: Mapping[str, Mapping[str, Metric]]
+
+    @classmethod
+    def read(cls, ledger: Ledger, family: str) -> Catalogue:
+        params = {"family": family}
+        tasks = ledger.query("SELECT task, label, doc FROM tasks WHERE family = :family", params).to_pylist()
+        methods = ledger.query("SELECT method, label, paper, knowledge FROM methods WHERE family = :family", params).to_pylist()
+        rows = ledger.query(
+            "SELECT m.task, m.metric, m.unit, m.direction, m.doc, m.is_primary, m.curve FROM metrics m JOIN tasks t ON t.task = m.task "
+            "WHERE t.family = :family",
+            params,
+        ).to_pylist()
+        metrics: dict[str, dict[str, Metric]] = defaultdict(dict)
+        for row in sorted(rows, key=lambda row: not row["is_primary"]):
+            metric = Metric(row["metric"], row["unit"], row["direction"], row["doc"], bool(row["is_primary"]), row["curve"])
+            metrics[row["task"]][metric.id] = metric
+        return cls(
+            {row["task"]: (row["label"] or row["task"], row["doc"]) for row in tasks},
+            {row["method"]: (row["label"] or row["method"], row["paper"], _names(row["knowledge"])) for row in methods},
+            metrics,
+        )
+
+
+def _names(knowledge: str | None) -> tuple[str, ...]:
+    try:
+        found = json.loads(knowledge or "[]")
+    except ValueError:
+        return (str(knowledge),)
+    return tuple(str(name) for name in found) if isinstance(found, list) else (str(found),)
+
+
+def _newest_versions(trials: pa.Table, question: Question) -> tuple[pa.Table, dict[str, int]]:
+    """Trials of the newest version of each task and method, and how many others each task has."""
+    if question.old_versions:
+        return trials, {}
+    keep = np.ones(trials.num_rows, dtype=bool)
+    for name, version in (("task", "task_version"), ("method", "method_version")):
+        code = np.asarray(pc.dictionary_encode(trials[name]).combine_chunks().indices)
+        number = trials[version].to_numpy()
+        newest = np.zeros(code.max() + 1, dtype=number.dtype)
+        np.maximum.at(newest, code, number)
+        keep &= number == newest[code]
+    hidden: dict[str, int] = defaultdict(int)
+    for task in trials.filter(pa.array(~keep))["task"].to_pylist():
+        hidden[task] += 1
+    return trials.filter(pa.array(keep)), hidden
+
+
+def _where(trials: pa.Table, conditions: Sequence[str]) -> pa.Table:
+    for condition in conditions:
+        name, equals, wanted = condition.partition("=")
+        if not equals or not name.strip():
+            raise BadQuestion(
+                f"--where {condition!r} is not of the form NAME=VALUE, for instance --where bits=4 or --where method=quantization/rtn."
+            )
+        name, wanted = name.strip(), wanted.strip()
+        if name in ("method", "task", "seed"):
+            mask = [str(value) == wanted or str(value).rpartition("/")[2] == wanted for value in trials[name].to_pylist()]
+        else:
+            found: dict[str, bool] = {}
+            names: set[str] = set()
+            for text in {*trials["method_params"].to_pylist(), *trials["task_params"].to_pylist()}:
+                params = json.loads(text)
+                names |= params.keys()
+                found[text] = name in params and wanted in (_plain(params[name]), str(params[name]))
+            if name not in names:
+                raise BadQuestion(f"--where {condition!r}: no param is called {name!r}; params here: {', '.join(sorted(names)) or 'none'}.")
+            pairs = zip(trials["method_params"].to_pylist(), trials["task_params"].to_pylist(), strict=True)
+            mask = [found[a] or found[b] for a, b in pairs]
+        trials = trials.filter(pa.array(mask, type=pa.bool_()))
+    if trials.num_rows == 0:
+        raise NothingToReport(f"No trial fulfils {' and '.join(conditions)}.")
+    return trials
+
+
+def _codes(table: pa.Table, names: Sequence[str]) -> tuple[Ints, Ints]:
+    """A code per row for each distinct combination of the columns (numbered by first appearance), and the first row of each code."""
+    code = np.zeros(table.num_rows, dtype=np.int64)
+    for name in names:
+        encoded = pc.dictionary_encode(table[name]).combine_chunks()
+        code = code * len(encoded.dictionary) + np.asarray(encoded.indices)
+        _, code = np.unique(code, return_inverse=True)
+    _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
+    return inverse.astype(np.int64), first.astype(np.int64)
+
+
+def _assemble(family: str, trials: pa.Table, scores: pa.Table, catalogue: Catalogue) -> list[Board]:
+    board_of, board_first = _codes(trials, ["task", "task_version", "task_params"])
+    entry_of, entry_first = _codes(trials, ["method", "method_version", "method_params"])
+    seed = trials["seed"].to_numpy()
+    row = pc.index_in(scores["trial"], value_set=trials["trial"].combine_chunks()).to_numpy(zero_copy_only=False)
+    known = ~np.isnan(row.astype(np.float64))
+    row = row[known].astype(np.int64)
+    metric_names = pc.dictionary_encode(scores["metric"]).combine_chunks()
+    metric_code = np.asarray(metric_names.indices)[known] if len(scores) else np.zeros(0, dtype=np.int64)
+    value = scores["value"].cast(pa.float64()).to_numpy(zero_copy_only=False)[known].astype(np.float64)
+    finite = pc.equal(scores["kind"], "finite").to_numpy(zero_copy_only=False)[known].astype(bool)
+    keys = trials["trial"].to_numpy(zero_copy_only=False)
+    states = trials["state"].to_numpy(zero_copy_only=False)
+    heads = trials.take(pa.array(board_first)).select(["task", "task_version", "task_params"]).to_pylist()
+    entry_heads = trials.take(pa.array(entry_first)).select(["method", "method_version", "method_params"]).to_pylist()
+    place = np.empty(len(entry_heads), dtype=np.int64)  # entries in the order of method and params, not of the hashes in trial keys
+    by_name = sorted(range(len(entry_heads)), key=lambda at: _entry_key(entry_heads[at]))
+    place[by_name] = np.arange(len(entry_heads))
+    entry_of, entry_heads = place[entry_of], [entry_heads[at] for at in by_name]
+    names = metric_names.dictionary.to_pylist() if len(scores) else []
+    order = np.argsort(board_of, kind="stable")
+    bounds = np.searchsorted(board_of[order], np.arange(len(heads) + 1))
+    score_order = np.argsort(board_of[row], kind="stable")
+    score_bounds = np.searchsorted(board_of[row][score_order], np.arange(len(heads) + 1))
+    position = np.full((trials.num_rows, 2), -1, dtype=np.int64)
+    boards = []
+    for number, head in enumerate(heads):
+        mine = order[bounds[number] : bounds[number + 1]]
+        entries, at_entry = np.unique(entry_of[mine], return_inverse=True)
+        seeds, at_seed = np.unique(seed[mine], return_inverse=True)
+        shape = (len(entries), len(seeds))
+        board_keys, board_states = np.full(shape, "", dtype=object), np.full(shape, "", dtype=object)
+        board_keys[at_entry, at_seed], board_states[at_entry, at_seed] = keys[mine], states[mine]
+        position[mine, 0], position[mine, 1] = at_entry, at_seed
+        scored = score_order[score_bounds[number] : score_bounds[number + 1]]
+        declared = dict(catalogue.metrics.get(head["task"], {}))
+        values: dict[str, Floats] = {}
+        nonfinite: dict[str, npt.NDArray[np.bool_]] = {}
+        for code in np.unique(metric_code[scored]):
+            chosen = scored[metric_code[scored] == code]
+            where = position[row[chosen]]
+            matrix, odd = np.full(shape, np.nan), np.zeros(shape, dtype=bool)
+            matrix[where[:, 0], where[:, 1]] = np.where(finite[chosen], value[chosen], np.nan)
+            odd[where[:, 0], where[:, 1]] = ~finite[chosen]
+            values[names[code]], nonfinite[names[code]] = matrix, odd
+            declared.setdefault(names[code], Metric(names[code], "", "none", "", False, None))
+        metrics = {name: metric for name, metric in declared.items() if metric.curve is None}
+        for name in metrics:
+            values.setdefault(name, np.full(shape, np.nan))
+            nonfinite.setdefault(name, np.zeros(shape, dtype=bool))
+        if not metrics:
+            metrics = {"value": Metric("value", "", "none", "No metric was declared or measured.", True, None)}
+            values["value"], nonfinite["value"] = np.full(shape, np.nan), np.zeros(shape, dtype=bool)
+        label, doc = catalogue.tasks.get(head["task"], (head["task"], ""))
+        boards.append(
+            Board(
+                family,
+                head["task"],
+                head["task_version"],
+                head["task_params"],
+                label,
+                "",
+                doc,
+                metrics,
+                _entries([entry_heads[entry] for entry in entries], catalogue),
+                [int(one) for one in seeds],
+                board_keys,
+                board_states,
+                values,
+                nonfinite,
+            )
+        )
+    by_task: dict[str, list[Board]] = defaultdict(list)
+    for board in boards:
+        by_task[board.task].append(board)
+    for same in by_task.values():
+        for board, short in zip(
+            same, differing([board.task_params for board in same], [board.task_version for board in same]), strict=True
+        ):
+            board.short = short
+    return sorted(boards, key=lambda board: (board.label, board.task, natural(board.short)))
+
+
+def _entry_key(head: Mapping[str, Any]) -> tuple[str, list[tuple[int, float, str]], int]:
+    return head["method"], natural(head["method_params"]), head["method_version"]
+
+
+def _entries(heads: Sequence[Mapping[str, Any]], catalogue: Catalogue) -> list[Entry]:
+    by_method: dict[str, list[int]] = defaultdict(list)
+    for at, head in enumerate(heads):
+        by_method[head["method"]].append(at)
+    labels = {method: catalogue.methods.get(method, (method, None, ()))[0] for method in by_method}
+    shorts = [""] * len(heads)
+    for members in by_method.values():
+        texts = differing([heads[at]["method_params"] for at in members], [heads[at]["method_version"] for at in members])
+        for at, text in zip(members, texts, strict=True):
+            shorts[at] = text
+    out = []
+    for at, head in enumerate(heads):
+        label, paper, knowledge = catalogue.methods.get(head["method"], (head["method"], None, ()))
+        if sum(other == label for other in labels.values()) > 1:
+            label = f"{label} [{head['method']}]"  # two methods chose the same label
+        out.append(Entry(head["method"], head["method_version"], head["method_params"], label, shorts[at], paper, knowledge))
+    return out
+
+
+def differing(params: Sequence[str], versions: Sequence[int]) -> list[str]:
+    """`name=value` of those params that are not equal in all the JSON texts; the version too where versions differ."""
+    parsed = [json.loads(text) for text in params]
+    names = sorted({name for one in parsed for name in one})
+    varying = [name for name in names if len({json.dumps(one.get(name, ...), sort_keys=True, default=str) for one in parsed}) > 1]
+    shown = [" ".join(f"{name}={_plain(one[name])}" for name in varying if name in one) for one in parsed]
+    if len(set(versions)) > 1:
+        shown = [f"{text} v{version}".strip() for text, version in zip(shown, versions, strict=True)]
+    return shown
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:g}"
+    return json.dumps(value, separators=(",", ":"))
+
+
+def natural(text: str) -> list[tuple[int, float, str]]:
+    """A sort key that puts bits=10 after bits=9."""
+    return [(0, float(part), "") if part.replace(".", "", 1).isdigit() else (1, 0.0, part) for part in re.split(r"(\d+(?:\.\d+)?)", text)]

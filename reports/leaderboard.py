@@ -1,0 +1,77 @@
+"""Leaderboards as documents: one table per (task, version, params)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports.boards import Board
+from reports.columns import metric_cells, select
+from reports.document import Column, Document, Row, Section, Table
+from reports.standings import POLICY_TEXT, Policy, Standing, standing
+
+
+def board_table(ranked: Standing, *, columns: Sequence[str] | None = None, all_metrics: bool = False, top: int | None = None) -> Table:
+    """The leaderboard of one board. `all_metrics` adds the other scalar metrics; `top` keeps the first rows and counts the rest."""
+    board = ranked.board
+    chosen = [
+        column for column in select(columns) if all(metric in board.values for metric in column.needs) and (columns or column.when(ranked))
+    ]
+    heads = [
+        Column(
+            column.key,
+            column.title.format(metric=ranked.metric.id, arrow=ranked.metric.arrow).strip(),
+            column.align,
+            ranked.metric.unit if column.key == "mean" else "",
+            f"{column.doc} {ranked.metric.doc}".strip() if column.key == "mean" else column.doc,
+        )
+        for column in chosen
+    ]
+    cells = [list(column.compute(ranked)) for column in chosen]
+    extra = [metric for metric in board.metrics.values() if metric.id != ranked.metric.id] if all_metrics else []
+    for metric in extra:
+        heads.append(Column(metric.id, f"{metric.id} {metric.arrow}".strip(), "right", metric.unit, metric.doc))
+        cells.append(metric_cells(ranked, metric.id))
+    shown = ranked.order if top is None else ranked.order[:top]
+    rows = tuple(Row(tuple(column[at] for column in cells), board.trial_keys(at), board.coordinates(at).method_where()) for at in shown)
+    left_out = len(ranked.order) - len(shown)
+    return Table(
+        f"board-{board.anchor}-{ranked.metric.id}",
+        board.name,
+        tuple(heads),
+        rows,
+        tuple(_notes(ranked)) + ((f"{left_out} more methods are not shown (--top 0 shows all).",) if left_out else ()),
+        range_column="mean",
+        where=board.coordinates().task_where(),
+    )
+
+
+def _notes(ranked: Standing) -> list[str]:
+    notes = [ranked.note(), *ranked.board.notes]
+    if any(ranked.failed) or any(ranked.unfinished):
+        notes.append(f"Missing results, policy {ranked.policy!r}: {POLICY_TEXT[ranked.policy]}.")
+        notes += ranked.flips()
+    return notes
+
+
+def leaderboard(
+    family: str,
+    boards: Sequence[Board],
+    *,
+    metric: str | None = None,
+    policy: Policy = "drop",
+    columns: Sequence[str] | None = None,
+    all_metrics: bool = False,
+    top: int | None = None,
+    level: float = 0.95,
+) -> Document:
+    """The leaderboards of a family. Metrics of several boards may differ; `metric` must exist on each board."""
+    sections = tuple(
+        Section(
+            board.name,
+            f"board-{board.anchor}",
+            (board_table(standing(board, metric, policy, level), columns=columns, all_metrics=all_metrics, top=top),),
+            summary=board.doc.strip().split("\n")[0],
+        )
+        for board in boards
+    )
+    return Document(f"Leaderboard: {family}", sections)

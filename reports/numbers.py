@@ -1,0 +1,55 @@
+"""How numbers are written: decimals follow the uncertainty, one choice per column so that digits align."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+#: More decimals than this are noise to a reader; smaller numbers are written in scientific notation.
+MOST_DECIMALS = 5
+
+
+def formatter(values: Iterable[float | None], halves: Iterable[float | None] = ()) -> Callable[[float | None], str]:
+    """A function that writes every number of a column alike: two significant digits of the typical half-width of the intervals, or four of
+    the typical value where there are none."""
+    known = np.array([abs(value) for value in values if value is not None and math.isfinite(value)])
+    widths = np.array([half for half in halves if half is not None and math.isfinite(half) and half > 0])
+    positive = known[known > 0]
+    if len(widths):
+        decimals = 1 - math.floor(math.log10(float(np.median(widths))))
+    elif len(positive) and not np.all(known == np.round(known)):
+        decimals = 3 - math.floor(math.log10(float(np.median(positive))))
+    else:
+        decimals = 0
+    if len(positive) and (decimals > MOST_DECIMALS + 1 or float(positive.max()) >= 1e7):
+        typical = float(np.median(positive))
+        if typical < 10.0**-MOST_DECIMALS * 100 or float(positive.max()) >= 1e7:
+            return lambda value: missing(value) or f"{value:.3g}"
+    decimals = min(max(decimals, 0), MOST_DECIMALS)
+
+    def write(value: float | None) -> str:
+        gap = missing(value)
+        if gap or value is None:
+            return gap
+        text = f"{value:,.{decimals}f}" if abs(value) >= 10_000 else f"{value:.{decimals}f}"
+        return text.lstrip("-") if float(text.replace(",", "")) == 0 else text.replace("-", "−")
+
+    return write
+
+
+def missing(value: float | None) -> str:
+    """What stands for a number that is not there."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return ""
+
+
+def p_text(p: float) -> str:
+    """p as written in text: never zero."""
+    if math.isnan(p):
+        return "p unknown"
+    return "p < 0.0001" if p < 1e-4 else f"p = {p:.4f}"

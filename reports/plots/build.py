@@ -1,0 +1,193 @@
+"""From a ranked board to its figures, by the family's plot specs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from reports.curves import Curve
+from reports.numbers import formatter
+from reports.plots.figure import Axis, Figure, Panel, Point, Series
+from reports.plots.specs import FALLBACK, FAMILY_PLOTS, Curves, Intervals, Reliability, TradeOff
+from reports.standings import Standing
+from reports.stats.intervals import t_intervals
+from reports.stats.pareto import pareto_front
+
+#: More lines than this in one plot can't be followed; the best are kept in colour, the others become a grey background.
+MOST_LINES = 10
+MOST_PANELS = 12
+MOST_ROWS = 40
+
+
+def figures(standing: Standing, curves: Mapping[str, Curve]) -> list[Figure]:
+    """The figures of a board; never empty when any entry has a result."""
+    if not standing.ranked:
+        return []
+    out: list[Figure] = []
+    for spec in FAMILY_PLOTS.get(standing.board.family, FALLBACK):
+        made: Figure | None
+        if isinstance(spec, TradeOff):
+            made = _trade_off(standing, spec) if all(name in standing.board.metrics for name in spec.needs) else None
+        elif isinstance(spec, Curves):
+            made = _curves(standing, spec, curves[spec.metric]) if spec.metric in curves else None
+        elif isinstance(spec, Reliability):
+            made = _reliability(standing, spec, curves) if all(name in curves for name in spec.needs) else None
+        else:
+            made = _intervals(standing, spec) if all(name in standing.board.metrics for name in spec.needs) else None
+        if made is not None:
+            out.append(made)
+    return out or [_intervals(standing, Intervals())]
+
+
+def _better(direction: str) -> Literal["lower", "higher"] | None:
+    return "lower" if direction == "lower" else "higher" if direction == "higher" else None
+
+
+def colors(standing: Standing) -> dict[str, int]:
+    """A colour index per method label, stable over the figures of a board: best method first."""
+    out: dict[str, int] = {}
+    for at in standing.order:
+        out.setdefault(standing.board.entries[at].label, len(out))
+    return out
+
+
+def _trade_off(standing: Standing, spec: TradeOff) -> Figure | None:
+    board = standing.board
+    x_metric, y_metric = board.metrics[spec.x], board.metrics[spec.y]
+    x, y = standing.secondary(spec.x), standing.secondary(spec.y)
+    points: dict[int, Point] = {}
+    for at, entry in enumerate(board.entries):
+        if np.isfinite(x.mean[at]) and np.isfinite(y.mean[at]):
+            low, high, x_low, x_high = (float(v) if np.isfinite(v) else None for v in (y.low[at], y.high[at], x.low[at], x.high[at]))
+            points[at] = Point(float(x.mean[at]), float(y.mean[at]), low, high, x_low, x_high, entry.short)
+    if not points:
+        return None
+    palette = colors(standing)
+    series = []
+    for label, color in palette.items():
+        mine = tuple(points[at] for at in sorted(points) if board.entries[at].label == label)
+        if mine:
+            series.append(Series(label, mine, "scatter", color))
+    signs = np.array([-1.0 if metric.direction == "higher" else 1.0 for metric in (x_metric, y_metric)])
+    keys = list(points)
+    front = pareto_front(np.array([[points[at].x, points[at].y] for at in keys]) * signs)
+    steps = sorted((points[keys[at]] for at in front), key=lambda p: p.x)
+    if len(steps) > 1 and "none" not in (x_metric.direction, y_metric.direction):
+        drawn = steps if signs[0] > 0 else steps[::-1]
+        series.append(Series("front of the means", tuple(Point(p.x, p.y, label=p.label) for p in drawn), "step", -1))
+    names = ", ".join(board.entries[keys[at]].name for at in front[:8])
+    title = spec.title or f"{y_metric.id} against {x_metric.id}"
+    return Figure(
+        f"{title}: {board.name}",
+        f"Scatter plot of {y_metric.id} against {x_metric.id} for {len(points)} configurations. Undominated: {names}.",
+        Axis(x_metric.id, x_metric.unit, spec.x_scale, _better(x_metric.direction)),
+        Axis(y_metric.id, y_metric.unit, spec.y_scale, _better(y_metric.direction)),
+        (Panel("", tuple(series)),),
+        "Means over seeds; whiskers are 95 % intervals. The line joins the configurations that no other beats in both metrics.",
+    )
+
+
+def _curves(standing: Standing, spec: Curves, curve: Curve) -> Figure | None:
+    board = standing.board
+    measured = [at for at in standing.order if not np.isnan(curve.values[at]).all()]
+    if not measured:
+        return None
+    series = []
+    for number, at in enumerate(measured):
+        table = t_intervals(curve.values[at].T)
+        points = tuple(
+            Point(float(step), float(mean), *((float(low), float(high)) if np.isfinite(low) else (None, None)))
+            for step, mean, low, high in zip(curve.steps, table.mean, table.low, table.high, strict=True)
+            if np.isfinite(mean)
+        )
+        if spec.x_scale == "log":
+            points = tuple(point for point in points if point.x > 0)
+        loud = number < MOST_LINES
+        series.append(Series(board.entries[at].name, points, "line", number if loud else -1, quiet=not loud))
+    left_out = len(measured) - min(len(measured), MOST_LINES)
+    caption = "Mean over seeds with 95 % interval" + (f"; the {left_out} methods that rank lower are grey." if left_out else ".")
+    metric = board.metrics.get(spec.metric)
+    best, worst = board.entries[measured[0]].name, board.entries[measured[-1]].name
+    return Figure(
+        f"{spec.title or spec.metric}: {board.name}",
+        f"Line plot of {spec.y_title} over {spec.x_title} for {len(measured)} configurations; ranked first {best}, last {worst}.",
+        Axis(spec.x_title, "", spec.x_scale),
+        Axis(spec.y_title, metric.unit if metric else "", spec.y_scale),
+        (Panel("", tuple(series)),),
+        caption,
+    )
+
+
+def _reliability(standing: Standing, spec: Reliability, curves: Mapping[str, Curve]) -> Figure | None:
+    board = standing.board
+    accuracy, confidence, count = (curves[name].values for name in spec.needs)
+    score = standing.secondary(spec.score).mean if spec.score in board.metrics else None
+    panels = []
+    for at in standing.order[:MOST_PANELS]:
+        weight = np.nan_to_num(count[at])
+        total = weight.sum(axis=0)
+        if total.sum() == 0:
+            continue
+        with np.errstate(invalid="ignore", divide="ignore"):
+            acc = np.nansum(accuracy[at] * weight, axis=0) / total
+            conf = np.nansum(confidence[at] * weight, axis=0) / total
+        full = [bin for bin in range(len(total)) if total[bin] > 0]
+        line = tuple(Point(float(conf[bin]), float(acc[bin]), label=f"{int(total[bin])} examples") for bin in full)
+        centre = (np.arange(len(total)) + 0.5) / len(total)
+        bars = tuple(Point(float(centre[bin]), float(total[bin] / total.sum()), label="share of examples") for bin in full)
+        note = "" if score is None or np.isnan(score[at]) else f"{spec.score} {score[at]:.3f}"
+        panels.append(
+            Panel(
+                board.entries[at].name,
+                (
+                    Series("examples", bars, "bars", -1, quiet=True),
+                    Series("perfect", (Point(0.0, 0.0), Point(1.0, 1.0)), "reference", -1, quiet=True),
+                    Series(board.entries[at].name, line, "line", 0),
+                ),
+                note,
+            )
+        )
+    if not panels:
+        return None
+    return Figure(
+        f"Reliability: {board.name}",
+        f"Reliability diagrams of {len(panels)} configurations: accuracy against confidence in equal-width bins; a calibrated model lies "
+        "on the diagonal, an overconfident one below it.",
+        Axis("confidence", low=0.0, high=1.0),
+        Axis("accuracy", low=0.0, high=1.0),
+        tuple(panels),
+        "Bins pooled over seeds. Bars: share of the examples in each bin. Below the diagonal: overconfident.",
+    )
+
+
+def _intervals(standing: Standing, spec: Intervals) -> Figure:
+    board = standing.board
+    metric = board.metrics[spec.metric or standing.metric.id]
+    table = standing.secondary(metric.id)
+    null = standing.secondary(spec.null).mean if spec.null else None
+    shown = [at for at in standing.ranked if np.isfinite(table.mean[at])][:MOST_ROWS]
+    write = formatter(table.mean, (table.high - table.low) / 2)
+    points = []
+    for row, at in enumerate(shown):
+        low, high = (float(v) if np.isfinite(v) else None for v in (table.low[at], table.high[at]))
+        mark = float(null[at]) if null is not None and np.isfinite(null[at]) else None
+        text = f"{board.entries[at].name}: {write(float(table.mean[at]))}"
+        if low is not None and high is not None:
+            text += f" [{write(low)}, {write(high)}]"
+        points.append(Point(float(table.mean[at]), float(row), x_low=low, x_high=high, label=text, mark=mark))
+    hidden = len(standing.ranked) - len(shown)
+    caption = f"Mean and 95 % interval over seeds{f'; {hidden} more methods are in the table' if hidden else ''}."
+    if spec.null_title:
+        caption += f" {spec.null_title[0].upper()}{spec.null_title[1:]}."
+    first = board.entries[shown[0]].name if shown else "nothing"
+    return Figure(
+        f"{metric.id} with intervals: {board.name}",
+        f"Interval plot of {metric.id} for {len(shown)} configurations, ranked; first is {first}.",
+        Axis(metric.id, metric.unit, "linear", _better(metric.direction), low=0.0 if spec.null else None),
+        Axis("", rows=tuple(board.entries[at].name for at in shown)),
+        (Panel("", (Series(metric.id, tuple(points), "interval", 0),)),),
+        caption,
+        spec.null_title,
+    )

@@ -1,0 +1,92 @@
+"""Which plots a family gets, as data keyed by metric ids. A family without an entry, or a board without the metrics, gets intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ScaleName = Literal["linear", "log"]
+
+
+@dataclass(frozen=True, slots=True)
+class TradeOff:
+    """Mean of one metric against mean of another, one point per entry, one colour per method, with the front of undominated entries."""
+
+    x: str
+    y: str
+    x_scale: ScaleName = "linear"
+    y_scale: ScaleName = "linear"
+    title: str = ""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (self.x, self.y)
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """A metric over its steps, one line per entry with a band over seeds."""
+
+    metric: str
+    x_title: str
+    y_title: str
+    x_scale: ScaleName = "linear"
+    y_scale: ScaleName = "linear"
+    title: str = ""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (self.metric,)
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Reliability diagrams, one panel per entry: accuracy against confidence per bin, and how many examples fall into each bin."""
+
+    accuracy: str = "reliability_accuracy"
+    confidence: str = "reliability_confidence"
+    count: str = "reliability_count"
+    score: str = "ece"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (self.accuracy, self.confidence, self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """Mean and interval of a metric, one row per entry; `null` names a metric drawn as the band where no effect would lie."""
+
+    metric: str = ""  #: the primary metric when empty
+    null: str = ""
+    null_title: str = ""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return tuple(name for name in (self.metric, self.null) if name)
+
+
+Spec = TradeOff | Curves | Reliability | Intervals
+
+FAMILY_PLOTS: dict[str, tuple[Spec, ...]] = {
+    "quantization": (
+        TradeOff("bits_per_weight", "bits_per_byte_increase", y_scale="log", title="Loss against size"),
+        TradeOff("bits_per_weight", "output_error", y_scale="log", title="Output error against size"),
+    ),
+    "pruning": (Curves("accuracy", "sparsity (%)", "accuracy", title="Accuracy over sparsity"),),
+    "calibration": (
+        Intervals("ece", null="ece_null95", null_title="shaded: ECE that a perfectly calibrated model stays below 95 % of the time"),
+        Reliability(),
+    ),
+    "robust_training": (TradeOff("clean_accuracy", "robust_accuracy", title="Robust against clean accuracy"),),
+    "bandit_regret": (
+        Curves("regret_curve", "round", "cumulative pseudo-regret", x_scale="log", y_scale="log", title="Regret over rounds"),
+    ),
+}
+
+FALLBACK: tuple[Spec, ...] = (Intervals(),)
+
+
+def curve_metrics(family: str) -> list[str]:
+    """Curve metrics that the family's plots read."""
+    return [name for spec in FAMILY_PLOTS.get(family, ()) if isinstance(spec, Curves | Reliability) for name in spec.needs]

@@ -1,0 +1,70 @@
+"""Documents as data: JSON (schema in `reports/render/schema.json`) and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from reports.document import Document, Table
+from reports.plots.figure import guard
+
+#: Raised when a field changes its meaning or goes away.
+SCHEMA_VERSION = 1
+
+
+def render_json(document: Document) -> str:
+    """The document as JSON text. Non-finite numbers become null; empty fields are left out."""
+    return json.dumps({"schema": SCHEMA_VERSION, **_plain(document)}, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        content = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        kind = {"kind": type(value).__name__.lower()} if type(value).__name__ in ("Table", "Text", "Facts", "Code", "Plot") else {}
+        return kind | {name: one for name, one in content.items() if one not in ("", None, [], {}) or name in ("text", "value", "rows")}
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return value
+
+
+def render_csv(tables: Sequence[Table]) -> str:
+    """All tables one below another in one CSV: table, then every column's value; intervals as extra columns `NAME low`, `NAME high`.
+
+    Values are the unrounded numbers. Texts that a spreadsheet would run as a formula get a leading apostrophe.
+    """
+    heads: list[str] = ["table"]
+    records: list[dict[str, str]] = []
+    for table in tables:
+        for row in table.rows:
+            record = {"table": guard(table.caption)}
+            for column, cell in zip(table.columns, row.cells, strict=True):
+                value = cell.text if cell.value is None and cell.low is None else cell.value
+                record[column.key] = _value(value)
+                if cell.low is not None or cell.high is not None:
+                    record[f"{column.key} low"], record[f"{column.key} high"] = _value(cell.low), _value(cell.high)
+            record["trials"] = " ".join(row.trials)
+            records.append(record)
+            heads += [name for name in record if name not in heads and name != "trials"]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, [guard(name) for name in heads] + ["trials"], restval="", lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        writer.writerow({guard(name): text for name, text in record.items()})
+    return out.getvalue()
+
+
+def _value(value: float | int | str | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return "" if value == "–" else guard(value)
+    return repr(value) if math.isfinite(value) else ""

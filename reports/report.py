@@ -1,0 +1,136 @@
+"""The whole report of a ledger as one document: an overview, then a page per family."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from db.ledger import Ledger
+from reports.boards import Board, Question, families, load_boards
+from reports.curves import load_curves
+from reports.document import Block, Cell, Column, Document, Facts, Plot, Row, Section, Table, Text
+from reports.errors import BadQuestion
+from reports.leaderboard import board_table
+from reports.plots.build import figures
+from reports.plots.specs import curve_metrics
+from reports.standings import Policy, Standing, standing
+
+
+def report(ledger: Ledger, *, only: Sequence[str] = (), policy: Policy = "drop", now: datetime | None = None) -> Document:
+    """Everything that the ledger holds, or the families named in `only`."""
+    held = families(ledger)
+    unknown = [name for name in only if name not in held]
+    if unknown:
+        raise BadQuestion(f"The ledger holds no results of a family {unknown[0]!r}; it holds {', '.join(held) or 'nothing yet'}.")
+    chosen = [name for name in held if not only or name in only]
+    standings = {name: [standing(board, policy=policy) for board in load_boards(ledger, Question(name))] for name in chosen}
+    pages = [family_page(ledger, name, standings[name]) for name in chosen]
+    facts = {
+        "ledger": re.split(r"[/@]", ledger.url)[-1],  # the name only: no password, no path of this machine
+        "made": f"{now or datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+    }
+    return Document("Assay report", (overview(ledger, standings), *pages), "Benchmark results with intervals", facts)
+
+
+def overview(ledger: Ledger, standings: Mapping[str, Sequence[Standing]]) -> Section:
+    """Counts, who leads each task, and one line per family."""
+    counts = {
+        row["family"]: row
+        for row in ledger.query(
+            "SELECT family, COUNT(*) AS trials, COUNT(DISTINCT task) AS tasks, COUNT(DISTINCT method) AS methods, "
+            "SUM(CASE WHEN state = 'done' THEN 1 ELSE 0 END) AS done, "
+            "SUM(CASE WHEN state IN ('failed', 'quarantined') THEN 1 ELSE 0 END) AS failed, SUM(seconds) AS seconds "
+            "FROM trials GROUP BY family"
+        ).to_pylist()
+        if row["family"] in standings
+    }
+    if not counts:
+        return Section("Overview", "overview", (Text("The ledger holds no trials yet. `assay run quickstart` fills it."),))
+    total = {name: sum(int(row[name] or 0) for row in counts.values()) for name in ("trials", "tasks", "methods", "done", "failed")}
+    facts: list[tuple[str, str]] = [(name, f"{number:,}") for name, number in total.items()]
+    facts.append(("compute", _duration(sum(float(row["seconds"] or 0) for row in counts.values()))))
+    heads = (
+        Column("family", "family"),
+        *(Column(name, name, "right") for name in ("tasks", "methods", "trials", "done", "failed")),
+        Column("seconds", "compute", "right"),
+    )
+    rows = []
+    for name in standings:
+        row = counts[name]
+        numbers = [int(row[key] or 0) for key in ("tasks", "methods", "trials", "done", "failed")]
+        cells = [
+            Cell(f"{number:,}" if number or key != "failed" else "", number)
+            for key, number in zip(("t", "m", "n", "d", "failed"), numbers, strict=True)
+        ]
+        if numbers[-1]:
+            cells[-1] = Cell(f"{numbers[-1]:,}", numbers[-1], tone="bad")
+        seconds = float(row["seconds"] or 0)
+        rows.append(Row((Cell(title(name), title(name), href=f"#{anchor(name)}"), *cells, Cell(_duration(seconds), seconds))))
+    blocks = (Facts(tuple(facts)), _leaders(standings), Table("families", "Families", heads, tuple(rows)))
+    return Section("Overview", "overview", blocks)
+
+
+def _leaders(standings: Mapping[str, Sequence[Standing]]) -> Table:
+    """Who shares the first place on each board."""
+    heads = (
+        Column("task", "task"),
+        Column("metric", "ranked by"),
+        Column("first", "first place", doc="Methods that can't be told apart from the best mean."),
+        Column("of", "of", "right", doc="Methods with a result."),
+    )
+    rows = []
+    for ranked in (one for group in standings.values() for one in group):
+        board = ranked.board
+        rows.append(
+            Row(
+                (
+                    Cell(board.name, board.name, href=f"#board-{board.anchor}"),
+                    Cell(f"{ranked.metric.id} {ranked.metric.arrow}".strip(), ranked.metric.id, tone="muted"),
+                    Cell(leaders(ranked) or "no result yet", tone="plain" if ranked.ranked else "muted"),
+                    Cell(str(len(ranked.ranked)), len(ranked.ranked), tone="muted"),
+                )
+            )
+        )
+    return Table("leaders", "First places", heads, tuple(rows), ("Several names: the tests can't tell them apart.",))
+
+
+def family_page(ledger: Ledger, family: str, standings: Sequence[Standing]) -> Section:
+    """The boards of a family, each with its plots."""
+    curves = load_curves(ledger, [ranked.board for ranked in standings], curve_metrics(family))
+    parts = []
+    for ranked in standings:
+        board = ranked.board
+        blocks: list[Block] = [board_table(ranked, all_metrics=True)]
+        blocks += [Plot(f"plot-{board.anchor}-{number}", figure) for number, figure in enumerate(figures(ranked, curves[board.anchor]), 1)]
+        parts.append(Section(board.name, f"board-{board.anchor}", tuple(blocks), summary=_first_line(board)))
+    return Section(title(family), anchor(family), (), tuple(parts), "Families")
+
+
+def _first_line(board: Board) -> str:
+    return " ".join(board.doc.split("\n\n")[0].split())
+
+
+def anchor(family: str) -> str:
+    """A fragment identifier that can't collide with those of boards, whatever the family is called."""
+    return "family-" + "".join(
+        character if character.isascii() and (character.isalnum() or character in "_-") else f"-{ord(character):x}-" for character in family
+    )
+
+
+def title(family: str) -> str:
+    return family.replace("_", " ").capitalize()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def leaders(ranked: Standing) -> str:
+    """The methods that share the first place, in words."""
+    names = [ranked.board.entries[at].name for at in ranked.ranked if at in ranked.best]
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -1,0 +1,192 @@
+"""Boards and leaderboards from a real ledger, against hand computation and SQL."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import scipy.stats as ss
+from sample_ledger import Result, fill, method, metric, task
+
+from db.ledger import Ledger
+from db.records import Catalogue
+from reports.boards import Question, load_boards
+from reports.columns import COLUMNS, BoardColumn, add_column
+from reports.document import Cell
+from reports.errors import BadQuestion, NothingToReport
+from reports.leaderboard import board_table, leaderboard
+from reports.standings import standing
+
+TASK = "toy/t"
+
+
+def toy(
+    ledger: Ledger, values: dict[str, list[float | None]], direction: str = "lower", params: dict[str, list[dict]] | None = None
+) -> None:
+    """One board: per method its value per seed; None: the trial failed."""
+    catalogue = Catalogue(
+        tasks=[task(TASK, "Toy", [metric(TASK, "loss", direction, "nats", primary=True), metric(TASK, "other", "none")])],
+        methods=[method(f"toy/{name}", name.upper()) for name in values],
+    )
+    results = [
+        Result(TASK, f"toy/{name}", seed, {} if value is None else {"loss": value, "other": 1.0})
+        for name, row in values.items()
+        for seed, value in enumerate(row)
+    ]
+    fill(ledger, catalogue, results)
+
+
+def test_mean_and_interval_equal_scipy_on_the_rows_that_the_cells_sql_selects(ledger: Ledger) -> None:
+    for family in ("quantization", "robust_training", "bandit_regret"):
+        for board in load_boards(ledger, Question(family)):
+            table = board_table(standing(board), all_metrics=True)
+            for row in table.rows:
+                for cell in row.cells:
+                    if not cell.id:
+                        continue
+                    found = next(at for at in range(len(board.entries)) if board.coordinates(at, cell.metric).short_id() == cell.id)
+                    rows = ledger.query(board.coordinates(found, cell.metric).sql())
+                    values = np.array(rows["value"].to_pylist(), dtype=float)
+                    assert cell.value == pytest.approx(values.mean(), rel=1e-9)
+                    if values.std() > 0:
+                        want = ss.t.interval(0.95, len(values) - 1, values.mean(), ss.sem(values))
+                        assert (cell.low, cell.high) == pytest.approx(want, rel=1e-6)
+                    assert set(rows["trial"].to_pylist()) <= set(row.trials)
+
+
+def test_only_params_that_differ_are_shown(ledger: Ledger) -> None:
+    [board] = load_boards(ledger, Question("quantization"))
+    assert {entry.short for entry in board.entries if entry.method.endswith("rtn")} == {"bits=2", "bits=3", "bits=4"}
+    assert [entry.short for entry in board.entries if entry.method.endswith("nf4")] == [""]
+    assert [board.short for board in load_boards(ledger, Question("bandit_regret"))] == ["misspecification=0", "misspecification=0.1"]
+
+
+def test_direction_decides_the_order(empty_ledger: Ledger) -> None:
+    toy(empty_ledger, {"a": [1.0, 1.1], "b": [3.0, 3.2]}, direction="higher")
+    [board] = load_boards(empty_ledger, Question("toy"))
+    ranked = standing(board)
+    assert [board.entries[at].label for at in ranked.order] == ["B", "A"]
+    assert board_table(ranked).columns[2].title == "loss ↑"
+
+
+def test_ties_share_letters_and_rank_intervals(empty_ledger: Ledger) -> None:
+    toy(empty_ledger, {"a": [1.0, 1.2, 0.9, 1.1, 1.0], "b": [1.1, 1.0, 1.0, 1.0, 1.05], "c": [5.0, 5.2, 4.9, 5.1, 5.0]})
+    [board] = load_boards(empty_ledger, Question("toy"))
+    ranked = standing(board)
+    assert ranked.letters == ["a", "a", "b"]
+    assert list(zip(*ranked.ranks, strict=True)) == [(1, 2), (1, 2), (3, 3)]
+    assert ranked.best == {0, 1}
+
+
+def test_failed_trials_are_counted_and_other_policies_show_the_ranks_that_flip(empty_ledger: Ledger) -> None:
+    toy(empty_ledger, {"a": [1.0, None, 1.0], "b": [1.5, 1.4, 1.6], "c": [9.0, 9.0, 9.0]})
+    [board] = load_boards(empty_ledger, Question("toy"))
+    ranked = standing(board)
+    assert ranked.failed == [1, 0, 0]
+    assert ranked.table.n.tolist() == [2, 3, 3]
+    notes = " ".join(board_table(ranked).notes)
+    assert "If missing results were treated as 'worst', A would rank 2 instead of 1." in notes
+    worst = standing(board, policy="worst")
+    assert worst.table.mean[0] == pytest.approx(11 / 3)
+    assert [board.entries[at].label for at in worst.order] == ["B", "A", "C"]
+    imputed = standing(board, policy="impute")  # seed 1 was .1 easier than b's mean and as hard as c's: -.05 on average
+    assert imputed.matrix[0, 1] == pytest.approx(1.0 - 0.05)
+    with pytest.raises(BadQuestion, match="drop, worst, impute"):
+        standing(board, policy="forget")  # type: ignore[arg-type]
+
+
+def test_methods_without_any_result_come_last_and_have_no_rank(empty_ledger: Ledger) -> None:
+    toy(empty_ledger, {"a": [None, None], "b": [1.0, 2.0]})
+    table = board_table(standing(load_boards(empty_ledger, Question("toy"))[0]))
+    assert [cell.text for cell in table.rows[1].cells][:3] == ["–", "A", "–"]
+
+
+def test_non_finite_values_are_shown_as_such_and_counted(empty_ledger: Ledger) -> None:
+    toy(empty_ledger, {"a": [float("inf"), float("nan")], "b": [1.0, 2.0]})
+    ranked = standing(load_boards(empty_ledger, Question("toy"))[0])
+    assert ranked.failed == [2, 0]
+    assert "not finite" in [cell.text for cell in board_table(ranked).rows[1].cells]
+
+
+def test_single_seeds_have_no_interval_and_say_so(empty_ledger: Ledger) -> None:
+    toy(empty_ledger, {"a": [1.0], "b": [2.0]})
+    table = board_table(standing(load_boards(empty_ledger, Question("toy"))[0]))
+    assert any("single seed" in note for note in table.notes)
+    assert table.rows[0].cells[0].text == "1–2"
+
+
+def test_older_versions_are_hidden_and_counted(empty_ledger: Ledger) -> None:
+    toy(empty_ledger, {"a": [1.0, 2.0]})
+    fill(empty_ledger, Catalogue(), [Result(TASK, "toy/a", seed, {"loss": 7.0}, method_version=2) for seed in range(2)], run="second")
+    [board] = load_boards(empty_ledger, Question("toy"))
+    assert [entry.version for entry in board.entries] == [2]
+    assert "2 trials of older versions" in board.notes[0]
+    [both] = load_boards(empty_ledger, Question("toy", old_versions=True))
+    assert sorted(entry.short for entry in both.entries) == ["v1", "v2"]
+
+
+def test_where_filters_and_names_what_exists(ledger: Ledger) -> None:
+    [board] = load_boards(ledger, Question("quantization", where=("bits=4", "method=rtn")))
+    assert [entry.name for entry in board.entries] == ["RTN"]
+    with pytest.raises(BadQuestion, match="no param is called 'bit'; params here: bits, group, preset"):
+        load_boards(ledger, Question("quantization", where=("bit=4",)))
+    with pytest.raises(BadQuestion, match="NAME=VALUE"):
+        load_boards(ledger, Question("quantization", where=("bits",)))
+    with pytest.raises(NothingToReport, match="bits=9"):
+        load_boards(ledger, Question("quantization", where=("bits=9",)))
+
+
+def test_unknown_family_task_metric_and_column_name_the_valid_ones(ledger: Ledger, empty_ledger: Ledger) -> None:
+    with pytest.raises(BadQuestion, match="bandit_regret, calibration"):
+        load_boards(ledger, Question("nope"))
+    with pytest.raises(BadQuestion, match="nothing yet"):
+        load_boards(empty_ledger, Question("nope"))
+    with pytest.raises(NothingToReport, match="quantization/lm-weights"):
+        load_boards(ledger, Question("quantization", "x"))
+    boards = load_boards(ledger, Question("pruning"))
+    with pytest.raises(BadQuestion, match="sparsity_auc, accuracy_at_90"):
+        leaderboard("pruning", boards, metric="x")
+    with pytest.raises(BadQuestion, match="rank, method, params"):
+        leaderboard("pruning", boards, columns=["x"])
+
+
+def test_third_parties_can_add_a_column(ledger: Ledger) -> None:
+    add_column(
+        BoardColumn("median", "median {metric}", lambda s: [Cell(f"{m:.3f}", float(m)) for m in np.nanmedian(s.matrix, axis=1)], "right")
+    )
+    try:
+        with pytest.raises(BadQuestion, match="another key"):
+            add_column(COLUMNS["median"])
+        [board] = load_boards(ledger, Question("pruning"))
+        table = board_table(standing(board), columns=["method", "median"])
+        assert [column.title for column in table.columns] == ["method", "median sparsity_auc"]
+        assert table.rows[0].cells[1].value == pytest.approx(np.median(standing(board).matrix, axis=1).max())
+    finally:
+        del COLUMNS["median"]
+
+
+def test_cell_ids_are_stable_over_ledgers_and_differ_between_cells(ledger: Ledger) -> None:
+    [board] = load_boards(ledger, Question("pruning"))
+    ids = {board.coordinates(at, name).short_id() for at in range(len(board.entries)) for name in board.metrics}
+    assert len(ids) == len(board.entries) * len(board.metrics)
+    assert (
+        board.coordinates(0, "sparsity_auc").short_id()
+        == load_boards(ledger, Question("pruning"))[0].coordinates(0, "sparsity_auc").short_id()
+    )
+
+
+def test_two_methods_with_the_same_label_are_kept_apart(empty_ledger: Ledger) -> None:
+    toy(empty_ledger, {"a": [1.0, 2.0], "b": [1.0, 2.5]})
+    empty_ledger.write_catalogue(Catalogue(methods=[method("toy/a", "Same"), method("toy/b", "Same")]))
+    [board] = load_boards(empty_ledger, Question("toy"))
+    assert {entry.label for entry in board.entries} == {"Same [toy/a]", "Same [toy/b]"}
+
+
+def test_importing_reports_loads_neither_torch_nor_ray_nor_scipy_stats() -> None:
+    import subprocess
+
+    code = "import sys, reports.report, reports.files, reports.render.terminal; print(sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"torch", "ray", "pandas", "scipy", "tasks", "harness", "matplotlib"} & set(json.loads(loaded.replace("'", '"')))
