@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.common import DEFAULT_DB, DbOption, open_ledger, stdout
+
+if TYPE_CHECKING:
+    from db.ledger import Ledger
 
 FORMATS = ("terminal", "markdown", "json", "csv")
 
@@ -17,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def leaderboard(
-    family: Annotated[str, typer.Argument(help="A family that the ledger holds, for instance quantization.")],
+    family: Annotated[str | None, typer.Argument(help="A family that the ledger holds; all of them when left out.")] = None,
     task: Annotated[str, typer.Option(help="Only this task (its id, or its name within the family).")] = "",
     metric: Annotated[str, typer.Option(help="Rank by this metric instead of the primary one.")] = "",
     output: Annotated[str, typer.Option("--format", "-f", help=f"One of {', '.join(FORMATS)}.")] = "terminal",
@@ -40,25 +43,39 @@ def leaderboard(
     if output not in FORMATS:
         raise BadQuestion(f"Unknown format {output!r}; choose one of {', '.join(FORMATS)}.")
     with open_ledger(db) as ledger:
-        boards = load_boards(ledger, Question(family, task, tuple(where or ()), old_versions))
-    document = build(
-        family,
-        boards,
-        metric=metric or None,
-        policy=cast(Policy, missing),
-        columns=column,
-        all_metrics=all_metrics,
-        top=top if output == "terminal" and top else None,
-    )
-    if output == "terminal":
-        from reports.render.terminal import render
+        families = [family] if family else list_families(ledger)
+        if len(families) > 1 and output in ("json", "csv"):
+            raise BadQuestion(f"One {output} document holds one family; name one of {', '.join(families)}.")
+        boards = {name: load_boards(ledger, Question(name, task, tuple(where or ()), old_versions)) for name in families}
+    for name in families:
+        document = build(
+            name,
+            boards[name],
+            metric=metric or None,
+            policy=cast(Policy, missing),
+            columns=column,
+            all_metrics=all_metrics,
+            top=top if output == "terminal" and top else None,
+        )
+        if output == "terminal":
+            from reports.render.terminal import render
 
-        render(document, stdout())
-    elif output == "markdown":
-        from reports.render import markdown
+            render(document, stdout())
+        elif output == "markdown":
+            from reports.render import markdown
 
-        sys.stdout.write(markdown.render(document))
-    else:
-        from reports.render.data import render_csv, render_json
+            sys.stdout.write(markdown.render(document))
+        else:
+            from reports.render.data import render_csv, render_json
 
-        sys.stdout.write(render_json(document) if output == "json" else render_csv(document.tables()))
+            sys.stdout.write(render_json(document) if output == "json" else render_csv(document.tables()))
+
+
+def list_families(ledger: Ledger) -> list[str]:
+    """Families that the ledger holds trials of; NothingToReport when it holds none."""
+    from reports.errors import NothingToReport
+
+    names = [str(row["family"]) for row in ledger.query("SELECT DISTINCT family FROM trials ORDER BY family").to_pylist()]
+    if not names:
+        raise NothingToReport(f"{ledger.url} holds no trials yet; `assay run quickstart` makes some.")
+    return names

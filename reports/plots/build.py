@@ -12,6 +12,7 @@ from reports.numbers import formatter
 from reports.plots.figure import Axis, Figure, Panel, Point, Series
 from reports.plots.specs import FALLBACK, FAMILY_PLOTS, Curves, Intervals, Reliability, TradeOff
 from reports.standings import Standing
+from reports.stats.distributions import Floats
 from reports.stats.intervals import t_intervals
 from reports.stats.pareto import pareto_front
 
@@ -122,7 +123,8 @@ def _curves(standing: Standing, spec: Curves, curve: Curve) -> Figure | None:
 
 def _reliability(standing: Standing, spec: Reliability, curves: Mapping[str, Curve]) -> Figure | None:
     board = standing.board
-    accuracy, confidence, count = (curves[name].values for name in spec.needs)
+    bins = curves[spec.needs[2]].steps  # the counts: a bin that no seed filled has no accuracy and no confidence
+    accuracy, confidence, count = (_at_steps(curves[name], bins) for name in spec.needs)
     score = standing.secondary(spec.score).mean if spec.score in board.metrics else None
     panels = []
     for at in standing.order[:MOST_PANELS]:
@@ -160,6 +162,14 @@ def _reliability(standing: Standing, spec: Reliability, curves: Mapping[str, Cur
         tuple(panels),
         "Bins pooled over seeds. Bars: share of the examples in each bin. Below the diagonal: overconfident.",
     )
+
+
+def _at_steps(curve: Curve, steps: Floats) -> Floats:
+    """The curve's values at these steps; NaN where it has none."""
+    values = np.full((*curve.values.shape[:2], len(steps)), np.nan)
+    known = np.isin(curve.steps, steps)
+    values[..., np.searchsorted(steps, curve.steps[known])] = curve.values[..., known]
+    return values
 
 
 def _intervals(standing: Standing, spec: Intervals) -> Figure:
