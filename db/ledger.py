@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from db.records import Attempt, Catalogue, Environment, Run, Trial, TrialStatus, VerdictRow
 
@@ -84,7 +84,7 @@ class Ledger(ABC):
     @abstractmethod
     def close(self) -> None: ...
 
-    def __enter__(self) -> Ledger:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -10,7 +10,9 @@ from db.errors import LedgerUnavailable
 
 if TYPE_CHECKING:
     from db.backends.base import Backend
+    from db.readonly import ReadOnlyLedger
     from db.store import SqlLedger
+    from db.surface import Surface
 
 #: Where the ledger is when nobody says: the environment variable, else this file in the working directory.
 VARIABLE = "ASSAY_DB"
@@ -22,46 +24,77 @@ def default_url() -> str:
     return os.environ.get(VARIABLE) or DEFAULT
 
 
-def open_ledger(url: str | os.PathLike[str] | None = None, create: bool = False, read_only: bool = False) -> SqlLedger:
+def open_ledger(url: str | os.PathLike[str] | None = None, create: bool = False, read_only: bool = False) -> SqlLedger | ReadOnlyLedger:
     """Open the ledger at `url`: a path, `sqlite:///path` or `postgresql://user@host/database`; None means `default_url()`.
 
     With `create`, a ledger that does not exist yet is made (atomically: several processes may try at once).
     Raises LedgerUnavailable when it does not exist or can't be reached, LedgerCorrupt when it is something else or damaged, SchemaMismatch
     when it belongs to another version of the code.
     """
-    from db.migrate import check
+    from db.revisions import check
+
+    text = os.fspath(url) if url is not None else default_url()
+    if read_only and not create:
+        surface = make_surface(text)
+        try:
+            check(surface.revision(), surface.url)
+        except BaseException:
+            surface.close()
+            raise
+        from db.readonly import ReadOnlyLedger
+
+        return ReadOnlyLedger(surface)
     from db.store import SqlLedger
 
-    backend = make_backend(url, create, read_only)
+    backend = make_backend(text, create)
     try:
-        with backend.read() as connection:
-            revision = backend.revision(connection)
-        check(revision, backend.url)
+        check(backend.surface.revision(), backend.url)
     except BaseException:
         backend.dispose()
         raise
     return SqlLedger(backend)
 
 
-def make_backend(url: str | os.PathLike[str] | None, create: bool, read_only: bool) -> Backend:
-    """The backend that `url` names; does not look at the schema."""
-    text = os.fspath(url) if url is not None else default_url()
-    if text.startswith(("postgresql:", "postgres:", "postgresql+psycopg:")):
+def make_surface(url: str) -> Surface:
+    """The SQL surface that `url` names; does not look at the schema."""
+    if _is_postgres(url):
+        from db.backends.postgresql_surface import PostgresSurface, named
+
+        return PostgresSurface(*named(url))
+    from db.backends.sqlite_surface import SqliteSurface
+
+    return SqliteSurface(_existing(_path(url)))
+
+
+def make_backend(url: str, create: bool = False) -> Backend:
+    """The backend that `url` names, its database made first when `create` says so; does not look at the schema."""
+    if _is_postgres(url):
         from db.backends.postgresql import PostgresBackend
 
-        return PostgresBackend.open(text, create, read_only)
-    if "://" in text and not text.startswith("sqlite:///"):
-        scheme = text.split(":", 1)[0]
-        raise LedgerUnavailable(f"{scheme}:// is not a ledger's URL; use a path, sqlite:///path or postgresql://user@host/database.")
+        return PostgresBackend.open(url, create)
     from db.backends.sqlite import SqliteBackend, create_file
 
-    path = Path(text.removeprefix("sqlite:///"))
+    path = _path(url)
+    if create and not path.exists():
+        create_file(path)
+    return SqliteBackend(_existing(path))
+
+
+def _is_postgres(url: str) -> bool:
+    return url.startswith(("postgresql:", "postgres:", "postgresql+psycopg:"))
+
+
+def _path(url: str) -> Path:
+    if "://" in url and not url.startswith("sqlite:///"):
+        scheme = url.split(":", 1)[0]
+        raise LedgerUnavailable(f"{scheme}:// is not a ledger's URL; use a path, sqlite:///path or postgresql://user@host/database.")
+    path = Path(url.removeprefix("sqlite:///"))
     if path.is_dir():
         raise LedgerUnavailable(f"{path} is a folder, not a ledger; name a file in it, such as {path / DEFAULT}.")
+    return path
+
+
+def _existing(path: Path) -> Path:
     if not path.exists():
-        if not create:
-            raise LedgerUnavailable(
-                f"There is no ledger at {path}; `assay run SUITE` creates one, or name another with --db or {VARIABLE}."
-            )
-        create_file(path)
-    return SqliteBackend(path, read_only)
+        raise LedgerUnavailable(f"There is no ledger at {path}; `assay run SUITE` creates one, or name another with --db or {VARIABLE}.")
+    return path

@@ -13,6 +13,7 @@ from db import recording
 from db.dictionaries import Dictionaries, method_config_key, next_id, task_config_key
 from db.errors import LedgerError
 from db.ledger import Ledger
+from db.reading import QUERY_SECONDS
 from db.records import Attempt, Catalogue, Environment, Run, Trial, TrialStatus, VerdictRow
 from db.values import canonical_json, clean
 
@@ -25,8 +26,6 @@ T = TypeVar("T")
 
 #: Keys per statement: large enough that overhead vanishes, small enough that no parameter grows beyond a megabyte.
 CHUNK = 10_000
-#: Seconds that a query of a report may take. People at a prompt get a shorter limit (see `assay sql --timeout`).
-QUERY_SECONDS = 600.0
 
 
 class SqlLedger(Ledger):
@@ -34,7 +33,7 @@ class SqlLedger(Ledger):
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
-        self.url = backend.url
+        self.url, self.surface = backend.url, backend.surface
         self._dictionaries = Dictionaries(backend)
 
     @contextmanager
@@ -190,7 +189,7 @@ class SqlLedger(Ledger):
 
     # -- reading --------------------------------------------------------------------------------------------------------------------
     def query(self, sql: str, params: dict[str, Any] | None = None) -> pyarrow.Table:
-        return self.backend.query(sql, params, QUERY_SECONDS)
+        return self.surface.table(sql, params, QUERY_SECONDS)
 
     def close(self) -> None:
         self.backend.dispose()

@@ -10,28 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
 
-from db.tables import to_arrow
-
 if TYPE_CHECKING:
-    import pyarrow
     from sqlalchemy import Connection, Engine
 
     from db.errors import LedgerError
+    from db.surface import Surface
 
 Row = tuple[Any, ...]
-Batch = tuple[list[str], list[Row]]
-#: Rows per piece of a guarded query: bounds memory while streaming.
-BATCH = 50_000
 
 
 class Backend(ABC):
-    """One database. `url` is how people name it (without a password); `engine` makes its connections."""
+    """One database. `url` is how people name it (without a password); `engine` makes its connections; `surface` is for guarded queries."""
 
     name: str
     driver_error: type[Exception]
     url: str
     engine: Engine
-    read_only: bool
+    surface: Surface
 
     #: SQL expressions by the database's clock: the time as stored in time columns, and seconds since 1970 for leases.
     now: str
@@ -65,30 +60,8 @@ class Backend(ABC):
         """Execute `statement` (with `?` in the order of each row) for each row."""
 
     @abstractmethod
-    def revision(self, connection: Connection) -> str | None:
-        """Schema revision, None when the database holds no ledger."""
-
-    @abstractmethod
     def translate(self, error: Exception) -> LedgerError | None:
         """The ledger's error for a driver's error; None when it is a defect of ours."""
-
-    @abstractmethod
-    def batches(self, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None = None) -> Iterator[Batch]:
-        """(column names, rows) of one SELECT over the public views, in at least one piece: only reads, and ends after `timeout` seconds.
-        Raises QueryRefused."""
-
-    @abstractmethod
-    def explain(self, sql: str, params: dict[str, Any] | None, timeout: float) -> list[str]:
-        """The database's plan for the same, without running it; one line per step."""
-
-    def query(self, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None = None) -> pyarrow.Table:
-        """All rows, at most `limit`, as one table."""
-        names: list[str] = []
-        rows: list[Row] = []
-        for columns, batch in self.batches(sql, params, timeout, limit):
-            names = columns
-            rows.extend(batch)
-        return to_arrow(names, rows, sql)
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -109,10 +82,6 @@ class Backend(ABC):
     @contextmanager
     def write(self, exclusive: bool = True) -> Iterator[Connection]:
         """A transaction that writes; with `exclusive`, the only one that inserts. Rolls back on any error in the block."""
-        if self.read_only:
-            from db.errors import LedgerUnavailable
-
-            raise LedgerUnavailable(f"The ledger {self.url} was opened for reading only; open it without read_only to change it.")
         with self.errors(), self.engine.begin() as connection:
             if exclusive:
                 self.lock_writes(connection)
@@ -125,4 +94,5 @@ class Backend(ABC):
             yield connection
 
     def dispose(self) -> None:
+        self.surface.close()
         self.engine.dispose()

@@ -8,34 +8,37 @@ alone; the server ends it at its time-out; so does the client. `DISCARD ALL` aft
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg
-from sqlalchemy import text
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from db.backends.base import BATCH, Batch
-from db.backends.postgresql import CONNECT_TIMEOUT, READER, explain
+from db.backends.postgresql_server import CONNECT_TIMEOUT, READER, explain
 from db.errors import LedgerError, QueryRefused
+from db.surface import BATCH, Batch, Surface
 from db.views import VIEWS
 
-_DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+
+def named(url: str) -> tuple[str, str]:
+    """(the URL as people may see it, the URL to connect with). The password is hidden in the first."""
+    conninfo = re.sub(r"^(postgres|postgresql\+psycopg)(?=:)", "postgresql", url)
+    shown = re.sub(r"(?<=//)([^:/@?]*):[^@/?]+@", r"\1:***@", conninfo)
+    return re.sub(r"(password=)[^&]*", r"\1***", shown), conninfo
 
 
-class Reader:
-    """A connection that only reads; made anew when the server went away."""
+class PostgresSurface(Surface):
+    """The public views through one connection, made on first use, and made anew when the server went away."""
 
     def __init__(self, url: str, conninfo: str) -> None:
         self.url, self.conninfo = url, conninfo
         self._connection: psycopg.Connection[Any] | None = None
 
     def batches(self, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None = None) -> Iterator[Batch]:
-        """See `Backend.batches`."""
         with self._guarded(timeout) as cursor:
-            statement, values = _compiled(sql, params)
+            statement, values = compiled(sql, params)
             cursor.execute(b"DECLARE assay NO SCROLL CURSOR FOR " + statement.encode(), values, prepare=True)
             left = limit
             while True:
@@ -49,12 +52,28 @@ class Reader:
                     return
 
     def explain(self, sql: str, params: dict[str, Any] | None, timeout: float) -> list[str]:
-        """The plan, without running the query."""
         with self._guarded(timeout) as cursor:
-            statement, values = _compiled(sql, params)
+            statement, values = compiled(sql, params)
             cursor.execute(b"DECLARE assay NO SCROLL CURSOR FOR " + statement.encode(), values, prepare=True)  # refuses all but SELECT
             cursor.execute(b"EXPLAIN " + statement.encode(), values, prepare=True)
             return [row[0] for row in cursor.fetchall()]
+
+    def revision(self) -> str | None:
+        connection = self._connect()
+        try:
+            row = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
+            if row is None or row[0] is None:
+                return None
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            return None if row is None else str(row[0])
+        except psycopg.Error as error:
+            raise explain(self.url, error) or LedgerError(f"The ledger {self.url} can't be read: {error}.") from error
+
+    def member(self, column: str, parameter: str) -> str:
+        return f"{column} = ANY(:{parameter})"
+
+    def keys(self, keys: Sequence[str]) -> Any:
+        return list(keys)
 
     @contextlib.contextmanager
     def _guarded(self, timeout: float) -> Iterator[psycopg.Cursor[Any]]:
@@ -121,22 +140,26 @@ class Reader:
             self._connection.close()
 
 
-def _compiled(sql: str, params: dict[str, Any] | None) -> tuple[str, dict[str, Any] | None]:
-    """The statement in psycopg's parameter style; `:name` inside quotes and `::type` stay as they are."""
+#: What may hold a colon that starts no parameter, and a parameter.
+_TOKEN = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|::|(?<![\w:]):([A-Za-z_]\w*)|%", re.DOTALL)
+
+
+def compiled(sql: str, params: dict[str, Any] | None) -> tuple[str, dict[str, Any] | None]:
+    """The statement in psycopg's parameter style; `:name` inside quotes and comments, and `::type`, stay as they are."""
     if not params:
         return sql, None
-    compiled = text(_outside_quotes(sql)).compile(dialect=_DIALECT)
-    missing = sorted(set(compiled.params) - params.keys())
-    if missing:
-        raise QueryRefused(f"The query names the parameter :{missing[0]}, but no value was given for it.")
-    return str(compiled), {name: params[name] for name in compiled.params}
+    used: dict[str, Any] = {}
 
+    def replace(match: re.Match[str]) -> str:
+        name = match[1]
+        if name is None:
+            return match[0].replace("%", "%%")
+        if name not in params:
+            raise QueryRefused(f"The query names the parameter :{name}, but no value was given for it.")
+        used[name] = params[name]
+        return f"%({name})s"
 
-def _outside_quotes(sql: str) -> str:
-    """Escape colons in quoted text, where SQLAlchemy would otherwise look for parameters."""
-    import re
-
-    return re.sub(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"", lambda match: re.sub(r"(?<!\\):(?=\w)", r"\\:", match[0]), sql)
+    return _TOKEN.sub(replace, sql), used
 
 
 def _too_slow(timeout: float) -> str:

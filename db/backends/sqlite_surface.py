@@ -6,16 +6,17 @@ harmless functions; a progress handler ends a statement at its deadline. `sqlite
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from db.backends.base import BATCH, Batch
-from db.backends.sqlite import connect, explain
-from db.errors import QueryRefused
+from db.backends.sqlite_file import connect, explain
+from db.errors import LedgerError, QueryRefused
+from db.surface import BATCH, Batch, Surface
 from db.views import VIEWS
 
 #: Virtual-machine steps between two looks at the clock: about a millisecond.
@@ -52,41 +53,62 @@ def guarded(path: Path, deadline: float) -> sqlite3.Connection:
     return connection
 
 
-def batches(path: Path, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None = None) -> Iterator[Batch]:
-    """See `Backend.batches`."""
-    with _statement(path, sql, params, timeout) as cursor:
-        if cursor.description is None:
-            raise QueryRefused("Only a SELECT (or WITH … SELECT) may run here; the ledger is read-only.")
-        names = [column[0] for column in cursor.description]
-        left = limit
-        while True:
-            size = BATCH if left is None else min(BATCH, left)
-            rows = cursor.fetchmany(size)
-            yield names, rows
-            if left is not None:
-                left -= len(rows)
-            if len(rows) < size or left == 0:
-                return
+class SqliteSurface(Surface):
+    """The public views of the ledger in the file `path`; a fresh connection per query, because opening one takes microseconds."""
 
+    def __init__(self, path: Path) -> None:
+        self.path, self.url = path, f"sqlite:///{path}"
 
-def plan(path: Path, sql: str, params: dict[str, Any] | None, timeout: float) -> list[str]:
-    """See `Backend.explain`."""
-    with _statement(path, f"EXPLAIN QUERY PLAN {sql}", params, timeout) as cursor:
-        depth = {0: -1}
-        lines = []
-        for node, parent, _, what in cursor.fetchall():
-            depth[node] = depth.get(parent, -1) + 1
-            lines.append("  " * depth[node] + what)
-        return lines
+    def batches(self, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None = None) -> Iterator[Batch]:
+        with self._statement(sql, params, timeout) as cursor:
+            if cursor.description is None:
+                raise QueryRefused("Only a SELECT (or WITH … SELECT) may run here; the ledger is read-only.")
+            names = [column[0] for column in cursor.description]
+            left = limit
+            while True:
+                size = BATCH if left is None else min(BATCH, left)
+                rows = cursor.fetchmany(size)
+                yield names, rows
+                if left is not None:
+                    left -= len(rows)
+                if len(rows) < size or left == 0:
+                    return
 
+    def explain(self, sql: str, params: dict[str, Any] | None, timeout: float) -> list[str]:
+        with self._statement(f"EXPLAIN QUERY PLAN {sql}", params, timeout) as cursor:
+            depth = {0: -1}
+            lines = []
+            for node, parent, _, what in cursor.fetchall():
+                depth[node] = depth.get(parent, -1) + 1
+                lines.append("  " * depth[node] + what)
+            return lines
 
-@contextmanager
-def _statement(path: Path, sql: str, params: dict[str, Any] | None, timeout: float) -> Iterator[sqlite3.Cursor]:
-    try:
-        with closing(guarded(path, time.monotonic() + timeout)) as connection:
-            yield connection.execute(sql, params or {})
-    except (sqlite3.Error, sqlite3.Warning, OverflowError, MemoryError) as error:
-        raise (explain(path, error) or refusal(str(error) or type(error).__name__, timeout)) from error
+    def revision(self) -> str | None:
+        try:
+            with closing(connect(self.path, "ro")) as connection:
+                if not connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'").fetchone()[0]:
+                    return None
+                row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+                return None if row is None else str(row[0])
+        except sqlite3.Error as error:
+            raise explain(self.path, error) or LedgerError(f"The ledger {self.path} can't be read: {error}.") from error
+
+    def member(self, column: str, parameter: str) -> str:
+        return f"{column} IN (SELECT value FROM json_each(:{parameter}))"
+
+    def keys(self, keys: Sequence[str]) -> Any:
+        return json.dumps(list(keys))
+
+    def close(self) -> None:
+        """Connections end with their queries."""
+
+    @contextmanager
+    def _statement(self, sql: str, params: dict[str, Any] | None, timeout: float) -> Iterator[sqlite3.Cursor]:
+        try:
+            with closing(guarded(self.path, time.monotonic() + timeout)) as connection:
+                yield connection.execute(sql, params or {})
+        except (sqlite3.Error, sqlite3.Warning, OverflowError, MemoryError) as error:
+            raise (explain(self.path, error) or refusal(str(error) or type(error).__name__, timeout)) from error
 
 
 def refusal(text: str, timeout: float) -> QueryRefused:

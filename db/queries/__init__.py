@@ -1,0 +1,1 @@
+"""Saved queries, one SELECT per file (package data)."""
