@@ -86,3 +86,35 @@ def normal_quantile(p):
         den = 1.36929880922735805310e-1 + r * (1.48753612908506148525e-2 + r * den)
         den = 1.0 + r * (5.99832206555887937690e-1 + r * den)
     return -num / den if q < 0.0 else num / den
+
+
+#: Indices that one gamma variate may use; its rejection loop ends after 1.05 draws on average and is never this long.
+GAMMA_INDICES = 64
+
+
+@kernel
+def gamma(key, round_, index, shape):
+    """A Gamma(shape, 1) variate from the indices `index` .. `index + GAMMA_INDICES - 1` (Marsaglia and Tsang 2000)."""
+    boost = 1.0
+    if shape < 1.0:
+        boost = uniform(key, round_, index + GAMMA_INDICES - 1) ** (1.0 / shape)
+        shape += 1.0
+    d = shape - 1.0 / 3.0
+    c = 1.0 / math.sqrt(9.0 * d)
+    for attempt in range(0, GAMMA_INDICES - 2, 2):
+        z = normal(key, round_, index + attempt)
+        v = 1.0 + c * z
+        if v <= 0.0:
+            continue
+        v = v * v * v
+        u = uniform(key, round_, index + attempt + 1)
+        if u < 1.0 - 0.0331 * z * z * z * z or math.log(u) < 0.5 * z * z + d * (1.0 - v + math.log(v)):
+            return boost * d * v
+    return boost * d
+
+
+@kernel
+def beta(key, round_, index, a, b):
+    """A Beta(a, b) variate from 2 GAMMA_INDICES indices."""
+    x = gamma(key, round_, index, a)
+    return x / (x + gamma(key, round_, index + GAMMA_INDICES, b))

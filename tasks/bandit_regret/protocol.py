@@ -22,6 +22,10 @@ FACTS = {
     "norm_bound": "bound S on the Euclidean norm of theta",
     "gap": "smallest gap Delta between the best and the second mean",
     "misspecification": "bound zeta on |E[r | x] - x'theta|",
+    "range": "width of the interval [0, range] that holds every reward",
+    "moment_order": "1 + eps, the order of a moment that is finite",
+    "moment_bound": "bound u on E|r|^(1+eps)",
+    "central_moment_bound": "bound v on E|r - E r|^(1+eps)",
 }
 
 
@@ -42,19 +46,23 @@ class Draws:
         from kernels.bandits import draws
 
         self.key = key
-        self._uniform, self._normal, self._limit = draws.uniform, draws.normal, draws.INDICES
+        self._draws = draws
 
     def uniform(self, round_: int, index: int = 0) -> float:
         """In the open interval (0, 1)."""
-        return float(self._uniform(self.key, round_, index))
+        return float(self._draws.uniform(self.key, round_, index))
 
     def normal(self, round_: int, index: int = 0) -> float:
         """Standard normal."""
-        return float(self._normal(self.key, round_, index))
+        return float(self._draws.normal(self.key, round_, index))
 
     def normals(self, round_: int, count: int) -> np.ndarray:
         """`normal(round_, 0..count-1)`, shape [count]."""
         return np.array([self.normal(round_, index) for index in range(count)])
+
+    def beta(self, round_: int, index: int, a: float, b: float) -> float:
+        """Beta(a, b) from the 128 indices that start at `index`."""
+        return float(self._draws.beta(self.key, round_, index, a, b))
 
     def generator(self) -> np.random.Generator:
         """A NumPy generator seeded by the same key, for policies that have no use for counters."""

@@ -59,14 +59,22 @@ def checkpoints(horizon: int) -> np.ndarray:
     return np.array(sorted(t for t in grid if 1 <= t <= horizon), dtype=np.int64)
 
 
-def play(make: Callable[[], Policy], problem: Problem, worlds: Worlds, key: int, rounds: Sequence[int] | np.ndarray) -> Play:
-    """Play to the last of `rounds` and return the regret at each of them. Raises InvalidResult in one sentence when a rule is broken."""
+def play(
+    make: Callable[[], Policy],
+    problem: Problem,
+    worlds: Worlds,
+    key: int,
+    rounds: Sequence[int] | np.ndarray,
+    fixed_comparator: bool = False,
+) -> Play:
+    """Play to the last of `rounds` and return the regret at each of them, against the best arm of each round or, with
+    `fixed_comparator`, against the one arm that was best up to there. Raises InvalidResult in one sentence when a rule is broken."""
     horizon = int(rounds[-1])
     marks = {int(t): i for i, t in enumerate(rounds)}
     curve, trace, rewards = np.empty(len(rounds)), np.empty(horizon, np.int64), np.empty(horizon)
     environment, policy = worlds(decoy=False), make()
     policy.reset(problem, Draws(key))
-    regret = 0.0
+    regret, lost = 0.0, np.zeros(problem.arms)
     for t in range(1, horizon + 1):
         contexts = environment.contexts(t)
         arm = _ask(policy, contexts, problem, t)
@@ -74,9 +82,10 @@ def play(make: Callable[[], Policy], problem: Problem, worlds: Worlds, key: int,
         reward = environment.reward(t, arm)
         _tell(policy, contexts, arm, reward, t)
         regret += float(means.max() - means[arm])
+        lost += means - means[arm]
         trace[t - 1], rewards[t - 1] = arm, reward
         if t in marks:
-            curve[marks[t]] = regret
+            curve[marks[t]] = lost.max() if fixed_comparator else regret
     used = getattr(policy, "used", None)
     del environment, policy
     _replay(make, problem, worlds(decoy=True), key, trace, rewards)

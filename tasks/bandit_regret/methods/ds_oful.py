@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
+from tasks.bandit_regret.estimates import TIE, Ridge, first_argmax
 from tasks.bandit_regret.protocol import Compiled, Draws, LinearMethod, Problem
-from tasks.bandit_regret.ridge import TIE, Ridge, first_argmax
 
 
 class DsOful(LinearMethod, name="ds-oful", label="DS-OFUL", paper=144, knowledge=("gap",)):

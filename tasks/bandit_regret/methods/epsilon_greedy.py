@@ -1,28 +1,29 @@
-"""Epsilon-greedy on a ridge estimate."""
+"""Epsilon-greedy on a ridge estimate, or on means per arm."""
 
 from __future__ import annotations
 
 import numpy as np
 from pydantic import Field
 
-from tasks.bandit_regret.protocol import Compiled, Draws, LinearMethod, Problem
-from tasks.bandit_regret.ridge import Ridge, first_argmax
+from tasks.bandit_regret.estimates import Means, Ridge, first_argmax
+from tasks.bandit_regret.protocol import ArmedMethod, Compiled, Draws, LinearMethod, Policy, Problem
 
 
-class EpsilonGreedy(LinearMethod, name="epsilon-greedy", label="ε-greedy"):
+class EpsilonGreedy(LinearMethod, ArmedMethod, name="epsilon-greedy", label="ε-greedy"):
     """Explores uniformly with probability min(1, c d / t) in round t, else plays the arm with the best ridge prediction.
 
-    The schedule is that of Auer, Cesa-Bianchi and Fischer (2002) with the dimension in place of the number of arms.
+    The schedule is that of Auer, Cesa-Bianchi and Fischer (2002) with the dimension d in place of the number of arms; without contexts it
+    is theirs, c K / t, on the mean reward of each arm (arms never played first).
     """
 
-    c: float = Field(1.0, ge=0, le=1e6, description="exploration constant; the expected number of explored rounds is about c d ln T")
+    c: float = Field(1.0, ge=0, le=1e6, description="exploration constant; about c d ln T rounds explore (c K ln T)")
     lam: float = Field(1.0, gt=0, description="ridge parameter")
 
-    def policy(self) -> EpsilonGreedyPolicy:
+    def policy(self) -> Policy:
         return EpsilonGreedyPolicy(self.c, self.lam)
 
     def compiled(self, problem: Problem) -> Compiled:
-        return Compiled("epsilon_greedy", (self.lam, self.c))
+        return Compiled("epsilon_greedy", (self.lam, self.c) if problem.dimension else (self.c,))
 
 
 class EpsilonGreedyPolicy:
@@ -31,17 +32,20 @@ class EpsilonGreedyPolicy:
 
     def reset(self, problem: Problem, draws: Draws) -> None:
         self.draws, self.round, self.arms, self.dimension = draws, 0, problem.arms, problem.dimension
-        self.ridge = Ridge(problem.dimension, self.lam)
+        self.ridge, self.means = Ridge(problem.dimension, self.lam), Means(problem.arms)
 
     @property
     def used(self) -> int:
-        return self.ridge.count
+        return self.round
 
     def act(self, contexts: np.ndarray) -> int:
         self.round += 1
-        if self.draws.uniform(self.round, 0) < min(1.0, self.c * self.dimension / self.round):
+        if self.draws.uniform(self.round, 0) < min(1.0, self.c * (self.dimension or self.arms) / self.round):
             return int(self.draws.uniform(self.round, 1) * self.arms)
-        return first_argmax(contexts @ self.ridge.theta)
+        if self.dimension:
+            return first_argmax(contexts @ self.ridge.theta)
+        return first_argmax(self.means.values)
 
     def update(self, contexts: np.ndarray, arm: int, reward: float) -> None:
         self.ridge.add(contexts[arm], reward)
+        self.means.add(arm, reward)

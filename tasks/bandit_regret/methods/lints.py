@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
+from tasks.bandit_regret.estimates import Ridge, first_argmax
 from tasks.bandit_regret.protocol import Compiled, Draws, LinearMethod, Problem
-from tasks.bandit_regret.ridge import Ridge, first_argmax
 
 
 class LinTS(LinearMethod, name="lints", label="LinTS"):

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from tasks.bandit_regret.estimates import Ridge, first_argmax
 from tasks.bandit_regret.protocol import Compiled, Draws, LinearMethod, Problem
-from tasks.bandit_regret.ridge import Ridge, first_argmax
 
 
 class Oful(LinearMethod, name="oful", label="OFUL / LinUCB", knowledge=("noise_scale", "norm_bound")):

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from pydantic import Field
 
+from tasks.bandit_regret.estimates import TIE, Ridge, first_argmax
 from tasks.bandit_regret.protocol import Compiled, Draws, LinearMethod, Problem
-from tasks.bandit_regret.ridge import TIE, Ridge, first_argmax
 
 
 class SupLinUcb(LinearMethod, name="suplinucb", label="SupLinUCB", paper=144, knowledge=("horizon", "noise_scale")):

@@ -1,0 +1,174 @@
+"""Index policies for K arms, compiled: each kernel plays all rounds of one seed.
+
+Signature `(env, params, method_key, checkpoints, curve, trace) -> used` as in `kernels.bandits.linear`, with an ArmedEnvironment.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from kernels.bandits.adversarial import play_exp3, play_tsallis
+from kernels.bandits.armed_environment import pull, settle
+from kernels.bandits.compiling import kernel
+from kernels.bandits.draws import GAMMA_INDICES, beta, normal, uniform
+from kernels.bandits.linalg import argmax
+from kernels.bandits.robust import play_median_of_means, play_truncated
+
+
+@kernel
+def play_uniform(env, params, method_key, checkpoints, curve, trace):
+    arms = env.means.shape[1]
+    pulls = np.zeros((2, arms), np.int64)
+    phase, c = 0, 0
+    for t in range(1, checkpoints[-1] + 1):
+        arm = int(uniform(method_key, t, 0) * arms)
+        c = settle(env, pulls, phase % 2, arm, t, checkpoints, c, curve, trace)
+        phase += t == env.ends[phase]
+    return 0
+
+
+@kernel
+def play_greedy(env, params, method_key, checkpoints, curve, trace):
+    """params: c. Explores with probability min(1, c K / t), else plays the largest mean (arms never played count as infinite)."""
+    arms = env.means.shape[1]
+    pulls = np.zeros((2, arms), np.int64)
+    counts, sums, means = np.zeros(arms), np.zeros(arms), np.full(arms, math.inf)
+    phase, c = 0, 0
+    for t in range(1, checkpoints[-1] + 1):
+        arm = int(uniform(method_key, t, 1) * arms) if uniform(method_key, t, 0) < min(1.0, params[0] * arms / t) else argmax(means)
+        counts[arm] += 1.0
+        sums[arm] += pull(env, phase % 2, arm, t)
+        means[arm] = sums[arm] / counts[arm]
+        c = settle(env, pulls, phase % 2, arm, t, checkpoints, c, curve, trace)
+        phase += t == env.ends[phase]
+    return checkpoints[-1]
+
+
+@kernel
+def play_ucb1(env, params, method_key, checkpoints, curve, trace):
+    """params: s. Plays the largest mean + s sqrt(2 ln t / n); each arm once first."""
+    arms = env.means.shape[1]
+    pulls = np.zeros((2, arms), np.int64)
+    counts, sums = np.zeros(arms), np.zeros(arms)
+    means, shrink, scores = np.zeros(arms), np.zeros(arms), np.empty(arms)
+    phase, c = 0, 0
+    for t in range(1, checkpoints[-1] + 1):
+        if t <= arms:
+            arm = t - 1
+        else:
+            bonus = params[0] * math.sqrt(2.0 * math.log(t))
+            for i in range(arms):
+                scores[i] = means[i] + bonus * shrink[i]
+            arm = argmax(scores)
+        counts[arm] += 1.0
+        sums[arm] += pull(env, phase % 2, arm, t)
+        means[arm] = sums[arm] / counts[arm]
+        shrink[arm] = 1.0 / math.sqrt(counts[arm])
+        c = settle(env, pulls, phase % 2, arm, t, checkpoints, c, curve, trace)
+        phase += t == env.ends[phase]
+    return checkpoints[-1]
+
+
+@kernel
+def play_moss(env, params, method_key, checkpoints, curve, trace):
+    """params: s, T. Plays the largest mean + s sqrt(max(ln(T / (K n)), 0) / n); each arm once first. Only the played index changes."""
+    s, horizon = params[0], params[1]
+    arms = env.means.shape[1]
+    pulls = np.zeros((2, arms), np.int64)
+    counts, sums, scores = np.zeros(arms), np.zeros(arms), np.empty(arms)
+    phase, c = 0, 0
+    for t in range(1, checkpoints[-1] + 1):
+        arm = t - 1 if t <= arms else argmax(scores)
+        counts[arm] += 1.0
+        sums[arm] += pull(env, phase % 2, arm, t)
+        excess = max(math.log(horizon / (arms * counts[arm])), 0.0)
+        scores[arm] = sums[arm] / counts[arm] + s * math.sqrt(excess / counts[arm])
+        c = settle(env, pulls, phase % 2, arm, t, checkpoints, c, curve, trace)
+        phase += t == env.ends[phase]
+    return checkpoints[-1]
+
+
+@kernel
+def kl_upper(mean, level):
+    """The largest q with kl(mean, q) <= level for Bernoulli laws: Newton from the right of the root, where kl is convex and rising."""
+    if mean > 1.0 - 1e-15:
+        return 1.0
+    if mean <= 0.0:
+        return 1.0 - math.exp(-level)
+    negative_entropy = mean * math.log(mean) + (1.0 - mean) * math.log(1.0 - mean)
+    tail = (1.0 - mean) * math.exp(-(level - mean * math.log(mean)) / (1.0 - mean))  # 1 - q is at least this
+    q = min(mean + math.sqrt(0.5 * level), 1.0 - tail)
+    if q > 1.0 - 1e-15:
+        return q
+    for _ in range(50):
+        excess = negative_entropy - mean * math.log(q) - (1.0 - mean) * math.log(1.0 - q) - level
+        step = excess * q * (1.0 - q) / (q - mean) if q > mean else 0.0
+        q -= step
+        if step < 1e-13:
+            break
+    return max(q, mean)
+
+
+@kernel
+def play_kl_ucb(env, params, method_key, checkpoints, curve, trace):
+    """params: c. Plays the largest q with n kl(mean, q) <= ln t + c ln ln t; each arm once first. Rewards in [0, 1]."""
+    arms = env.means.shape[1]
+    pulls = np.zeros((2, arms), np.int64)
+    counts, sums, scores = np.zeros(arms), np.zeros(arms), np.empty(arms)
+    phase, c = 0, 0
+    for t in range(1, checkpoints[-1] + 1):
+        if t <= arms:
+            arm = t - 1
+        else:
+            level = math.log(t)
+            level += params[0] * math.log(max(level, 1.0))
+            for i in range(arms):
+                scores[i] = kl_upper(sums[i] / counts[i], level / counts[i])
+            arm = argmax(scores)
+        counts[arm] += 1.0
+        sums[arm] += pull(env, phase % 2, arm, t)
+        c = settle(env, pulls, phase % 2, arm, t, checkpoints, c, curve, trace)
+        phase += t == env.ends[phase]
+    return checkpoints[-1]
+
+
+@kernel
+def play_thompson(env, params, method_key, checkpoints, curve, trace):
+    """params: gaussian (0 or 1), s. Beta(1, 1) priors on rewards in {0, 1}, or N(mean, s^2 / n) after playing each arm once."""
+    gaussian, s = params[0] > 0.0, params[1]
+    arms = env.means.shape[1]
+    pulls = np.zeros((2, arms), np.int64)
+    counts, sums, scores = np.zeros(arms), np.zeros(arms), np.empty(arms)
+    phase, c = 0, 0
+    for t in range(1, checkpoints[-1] + 1):
+        if gaussian and t <= arms:
+            arm = t - 1
+        else:
+            for i in range(arms):
+                if gaussian:
+                    scores[i] = sums[i] / counts[i] + s * normal(method_key, t, i) / math.sqrt(counts[i])
+                else:
+                    scores[i] = beta(method_key, t, 2 * GAMMA_INDICES * i, 1.0 + sums[i], 1.0 + counts[i] - sums[i])
+            arm = argmax(scores)
+        counts[arm] += 1.0
+        sums[arm] += pull(env, phase % 2, arm, t)
+        c = settle(env, pulls, phase % 2, arm, t, checkpoints, c, curve, trace)
+        phase += t == env.ends[phase]
+    return checkpoints[-1]
+
+
+#: The kernels by the name under which a method asks for them.
+KERNELS = {
+    "uniform": play_uniform,
+    "epsilon_greedy": play_greedy,
+    "ucb1": play_ucb1,
+    "moss": play_moss,
+    "kl_ucb": play_kl_ucb,
+    "thompson": play_thompson,
+    "exp3": play_exp3,
+    "tsallis": play_tsallis,
+    "truncated": play_truncated,
+    "median_of_means": play_median_of_means,
+}
