@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+#: Gradients handled together: what they owe to earlier ones is one matrix product, which is bound by arithmetic and not by memory.
+PAGE = 32
+
 
 class InverseFisher:
     """F^-1 for F = damping I + (1/m) sum of g g^T over gradients g, block-diagonal in blocks of consecutive weights.
@@ -29,13 +32,19 @@ class InverseFisher:
 
     def _precompute(self) -> None:
         v, q = self._v, self._q
-        for i in range(self.m):
-            gradient = v[:, i, :].copy()
-            v[:, i, :] /= self.damping
-            if i:
-                weights = np.matmul(v[:, :i, :], gradient[:, :, None])[:, :, 0] / q[:, :i]
-                v[:, i, :] -= np.matmul(weights[:, None, :], v[:, :i, :])[:, 0, :]
-            q[:, i] = self.m + np.einsum("bk,bk->b", gradient, v[:, i, :])
+        for start in range(0, self.m, PAGE):
+            page = v[:, start : start + PAGE]
+            gradients = page.copy()
+            page /= self.damping
+            if start:
+                earlier = v[:, :start]
+                page -= (gradients @ earlier.transpose(0, 2, 1) / q[:, None, :start]) @ earlier
+            for i in range(page.shape[1]):
+                gradient = gradients[:, i, :, None]
+                if i:
+                    weights = (page[:, :i] @ gradient)[:, :, 0] / q[:, start : start + i]
+                    page[:, i] -= (weights[:, None, :] @ page[:, :i])[:, 0]
+                q[:, start + i] = self.m + (page[:, None, i] @ gradient)[:, 0, 0]
 
     def diagonal(self) -> np.ndarray:
         """The diagonal [d] of F^-1."""

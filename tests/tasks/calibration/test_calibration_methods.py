@@ -195,11 +195,19 @@ def test_beta_is_monotone_and_drops_a_negative_coefficient(binary):
     np.testing.assert_allclose(reversed_map, (1 - hits).mean(), atol=0.01)
 
 
-def test_histogram_by_hand():
+def test_histogram_of_equal_width_by_hand():
     """Two classes, two bins: of three rows with p(class 0) in (.5, 1], two are of class 0."""
     logits = np.log([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.2, 0.8]])
-    calibrate = Histogram(bins=2).fit(labelled(logits, [0, 0, 1, 1]), np.random.default_rng(0))
+    calibrate = Histogram(bins=2, spacing="width").fit(labelled(logits, [0, 0, 1, 1]), np.random.default_rng(0))
     np.testing.assert_allclose(calibrate(Outputs(logits, {})), [[2 / 3, 1 / 3]] * 3 + [[0, 1]])
+
+
+def test_histogram_of_equal_mass_equals_the_means_of_sorted_chunks():
+    rng = np.random.default_rng(0)
+    scores, hits = rng.random(60), rng.integers(0, 2, 60).astype(float)
+    order = scores.argsort()
+    expected = np.concatenate([np.full(12, hits[rows].mean()) for rows in np.split(order, 5)])
+    np.testing.assert_allclose(Histogram(bins=5).fit_binary(scores, hits)(scores[order]), expected)
 
 
 def test_one_vs_rest_falls_back_on_uniform_where_no_class_is_possible():
