@@ -10,6 +10,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
+from kernels.robust_training.sharpness import largest_eigenvalue
 from tasks.api import Context, Measured, Method, Metric, Task
 from tasks.datasets import digits_fingerprint
 from tasks.errors import InvalidResult
@@ -46,6 +47,7 @@ class DigitsLinf(
             low=0,
             high=1,
         ),
+        Metric("sharpness", "1", "lower", "largest Hessian eigenvalue of the loss on the clean training images, labels as trained on"),
         Metric("train_seconds", "s", "lower", "wall time of the method's training", low=0),
     )
     check_params: ClassVar[dict[str, Any]] = {"epochs": 2, "n_train": 120, "width": 32}
@@ -104,6 +106,7 @@ class DigitsLinf(
                 "pgd20_accuracy": verdict.pgd20,
                 "pgd50_accuracy": verdict.pgd50,
                 "masking_gap": verdict.pgd20 - verdict.robust,
+                "sharpness": largest_eigenvalue(model, problem.images, problem.labels, streams.torch("eval")),
                 "train_seconds": seconds,
             },
             info={"first_broken": verdict.first_broken},

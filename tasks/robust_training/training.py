@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from kernels.robust_training.linf import Ball, input_gradient, pgd
 from tasks.robust_training.protocol import Problem, Recipe
 
 #: Whether batch normalisation uses the batch ("train") or its running averages ("eval") while an attack looks for its point. Published
@@ -70,6 +71,16 @@ def mode(model: nn.Module, wanted: AttackMode) -> Iterator[nn.Module]:
         yield model
     finally:
         model.train(before)
+
+
+def pgd_example(
+    model: nn.Module, images: Tensor, labels: Tensor, problem: Problem, steps: int, step_size: float, attack_mode: AttackMode
+) -> Tensor:
+    """The last iterate of PGD on the cross-entropy from a uniformly random allowed point; `step_size` is in units of epsilon."""
+    ball = Ball.around(images, problem.epsilon)
+    start = ball.uniform(problem.noise)
+    with mode(model, attack_mode):
+        return pgd(lambda x: input_gradient(model, x, labels), start, ball, steps, step_size * problem.epsilon)
 
 
 def uniform(like: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:

@@ -4,9 +4,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kernels.robust_training.linf import Ball, input_gradient, pgd
 from tasks.robust_training.protocol import Problem, Trainer
-from tasks.robust_training.training import AttackMode, fit_loss, mode
+from tasks.robust_training.training import AttackMode, fit_loss, pgd_example
 
 
 class PgdAt(Trainer, name="pgd-at", label="PGD-AT"):
@@ -22,15 +21,7 @@ class PgdAt(Trainer, name="pgd-at", label="PGD-AT"):
 
     def train(self, model: nn.Module, problem: Problem) -> nn.Module:
         def loss(images: Tensor, labels: Tensor) -> Tensor:
-            ball = Ball.around(images, problem.epsilon)
-            with mode(model, self.attack_mode):
-                adversarial = pgd(
-                    lambda x: input_gradient(model, x, labels),
-                    ball.uniform(problem.noise),
-                    ball,
-                    self.steps,
-                    self.step_size * problem.epsilon,
-                )
+            adversarial = pgd_example(model, images, labels, problem, self.steps, self.step_size, self.attack_mode)
             return functional.cross_entropy(model(adversarial), labels)
 
         return fit_loss(model, problem, loss)
