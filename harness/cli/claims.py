@@ -1,0 +1,66 @@
+"""`assay claims [FAMILY]`: is what the papers say true here?"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from harness.cli.common import DEFAULT_DB, DbOption, open_ledger, stderr, stdout
+
+FORMATS = ("terminal", "markdown", "json", "csv")
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(claims)
+
+
+def claims(
+    family: Annotated[str, typer.Argument(help="A family; all families with claims by default.")] = "",
+    explain: Annotated[str, typer.Option(help="Print the data, the test and the SQL of one claim.")] = "",
+    output: Annotated[str, typer.Option("--format", "-f", help=f"One of {', '.join(FORMATS)}.")] = "terminal",
+    record: Annotated[bool, typer.Option("--record/--no-record", help="Keep the verdicts in the ledger.")] = True,
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Decide the papers' claims from the ledger's results and print the verdicts."""
+    from reports.claims.page import claims_document, explanation, find, paper_titles, verdict_table
+    from reports.claims.verdicts import decide, families_with_claims
+    from reports.document import Document, Section
+    from reports.errors import BadQuestion
+
+    if output not in FORMATS:
+        raise BadQuestion(f"Unknown format {output!r}; choose one of {', '.join(FORMATS)}.")
+    with open_ledger(db, read_only=not record) as ledger:
+        families = [family] if family else families_with_claims(ledger)
+        if not families:
+            raise BadQuestion("The ledger knows no claims yet; a run writes those of its families.")
+        decided = {name: decide(ledger, name) for name in families}
+        titles = paper_titles(ledger) if explain else {}
+        if record:
+            ledger.record_verdicts([one.row() for group in decided.values() for one in group])
+    if explain:
+        chosen = find([one for group in decided.values() for one in group], explain)
+        document = Document(f"Claim {explain}", (explanation(chosen, titles.get(chosen.definition.paper, "")),))
+    elif family:
+        document = claims_document(family, decided[family])
+    else:
+        sections = tuple(
+            Section(name, f"claims-{name}", (verdict_table(group, f"claims-{name}", name),)) for name, group in decided.items()
+        )
+        document = Document("Claims", sections)
+    if output == "terminal":
+        from reports.render.terminal import render
+
+        render(document, stdout())
+        if explain:
+            keys = sorted(set(chosen.trials))
+            stderr().print(f"{len(keys)} trials; `-f json` lists their keys.", markup=False)
+    elif output == "markdown":
+        from reports.render import markdown
+
+        sys.stdout.write(markdown.render(document))
+    else:
+        from reports.render.data import render_csv, render_json
+
+        sys.stdout.write(render_json(document) if output == "json" else render_csv(document.tables()))

@@ -1,0 +1,161 @@
+"""Verdicts as documents: the table of a family, and the full explanation of one claim."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from db.ledger import Ledger
+from reports.claims.verdicts import Decision
+from reports.document import Block, Cell, Code, Column, Document, Facts, Row, Section, Table, Text, Tone
+from reports.errors import BadQuestion
+from reports.numbers import p_text
+from reports.provenance import literal
+
+TONES: Mapping[str, Tone] = {"supported": "good", "refuted": "bad", "inconclusive": "warn", "not attempted": "muted"}
+
+_HEADS = (
+    Column("claim", "claim"),
+    Column("paper", "paper", "right", doc="Number in the list of papers (assay papers)."),
+    Column("statement", "statement"),
+    Column(
+        "verdict", "verdict", doc="Supporting asks for 5 % one-sided evidence, refuting for 1 %, both after correction and with sign flips."
+    ),
+    Column("effect", "effect", "right", doc="In the claim's own terms: difference A - B, ratio A / B, slope or value."),
+    Column("interval", "95 % interval", "right"),
+    Column("n", "n", "right", doc="Seeds with a finite result of every arm."),
+    Column("p", "p", "right", doc="One-sided, corrected over the family's claims (Holm); of support, or of refutation where refuted."),
+    Column("why", "why"),
+)
+
+
+def verdict_table(decisions: Sequence[Decision], ident: str = "claims", caption: str = "Claims", links: bool = False) -> Table:
+    """One row per claim."""
+    rows = []
+    for one in decisions:
+        claim, outcome = one.definition, one.outcome
+        interval, effect, p = Cell("–"), Cell("–"), Cell("–")
+        if outcome is not None:
+            low, high = _value(outcome.low), _value(outcome.high)
+            effect = Cell(_text(outcome.effect), _value(outcome.effect), low, high)
+            interval = Cell(f"[{_text(outcome.low)}, {_text(outcome.high)}]", None if low is None or high is None else high - low)
+            level = one.p_refute if one.verdict == "refuted" else one.p_support
+            p = Cell("–" if math.isnan(level) else f"{level:.2g}" if level >= 1e-4 else "<0.0001", _value(level))
+        label = one.verdict + (" (control)" if claim.control else "")
+        tone = TONES[one.verdict]
+        if claim.control:
+            tone = "bad" if one.surprising else "plain"
+        rows.append(
+            Row(
+                (
+                    Cell(claim.id, claim.id, href=f"#claim-{claim.id}" if links else ""),
+                    Cell(str(claim.paper), claim.paper, tone="muted"),
+                    Cell(claim.statement, claim.statement),
+                    Cell(label, label, tone=tone),
+                    effect,
+                    interval,
+                    Cell(str(outcome.n) if outcome else "–", outcome.n if outcome else None, tone="muted"),
+                    p,
+                    Cell(one.reason, tone="muted"),
+                ),
+                one.trials,
+            )
+        )
+    counts = {verdict: sum(one.verdict == verdict for one in decisions) for verdict in TONES}
+    notes = [", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) + "."]
+    if any(one.definition.control for one in decisions):
+        notes.append("A control is a statement expected not to hold; a supported control casts doubt on the task.")
+    return Table(ident, caption, _HEADS, tuple(rows), tuple(notes))
+
+
+def claims_document(family: str, decisions: Sequence[Decision]) -> Document:
+    """The verdicts of a family."""
+    return Document(f"Claims: {family}", (Section(family, "claims", (verdict_table(decisions, caption=family),)),))
+
+
+def explanation(decision: Decision, paper: str = "") -> Section:
+    """Everything behind one verdict: statement, arms, test, numbers, notes, SQL and trials."""
+    claim, outcome = decision.definition, decision.outcome
+    source = f"{claim.paper}{f', {paper}' if paper else ''}"
+    facts = [
+        ("verdict", decision.verdict + (" (negative control)" if claim.control else "")),
+        ("paper", source),
+        ("kind", f"{claim.kind}, {claim.effect}, margin {claim.margin:g}, at least {claim.min_seeds} seeds"),
+        ("metric", claim.metric),
+        ("task", claim.task + "".join(f" {name}={value}" for name, value in sorted(claim.task_params.items()))),
+        *((name, arm.text) for name, arm in zip(_names(len(claim.arms)), claim.arms, strict=True)),
+    ]
+    if outcome is not None:
+        facts += [
+            ("test", outcome.test),
+            ("effect", f"{_text(outcome.effect)}, 95 % interval [{_text(outcome.low)}, {_text(outcome.high)}]"),
+            (
+                "in favour",
+                f"{p_text(outcome.p_support)} (sign flips {p_text(outcome.robust_support)}), corrected {p_text(decision.p_support)}",
+            ),
+            ("against", f"{p_text(outcome.p_refute)} (sign flips {p_text(outcome.robust_refute)}), corrected {p_text(decision.p_refute)}"),
+        ]
+        detectable = outcome.detail.get("detectable")
+        if isinstance(detectable, float) and math.isfinite(detectable):
+            facts.append(("power", f"{outcome.n} seeds find an effect of {_text(detectable)} beyond the margin four times out of five"))
+        shown = {name: value for name, value in outcome.detail.items() if name not in ("detectable", "sd", "margin")}
+        facts += [(name.replace("_", " "), _plain(value)) for name, value in shown.items() if value is not None]
+    facts += [("hash", claim.hash), ("trials", str(len(set(decision.trials))))]
+    blocks: list[Block] = [Text(claim.statement), Facts(tuple(facts)), Text(decision.reason, TONES[decision.verdict])]
+    blocks += [Text(note, "muted") for note in (*decision.notes, *([claim.note] if claim.note else []))]
+    if decision.boards:
+        blocks.append(Code(sql(decision), "SQL"))
+    return Section(claim.id, f"claim-{claim.id}", tuple(blocks), kind="Claims")
+
+
+def sql(decision: Decision) -> str:
+    """The SELECT whose rows the verdict was made from."""
+    claim = decision.definition
+    methods = ", ".join(sorted({literal(arm.method) for arm in claim.arms}))
+    metrics = [
+        claim.metric,
+        *(str(claim.options[name]) for name in ("quality", "x", "predicted") if isinstance(claim.options.get(name), str)),
+    ]
+    where = " OR ".join(f"({board})" for board in decision.boards)
+    view, extra = ("curves", ", step") if claim.kind == "slope" and claim.options.get("x", "step") == "step" else ("scores", "")
+    return (
+        f"SELECT method, method_params, seed, metric{extra}, value, trial FROM {view} WHERE ({where}) AND method IN ({methods}) "
+        f"AND metric IN ({', '.join(literal(name) for name in metrics)}) ORDER BY method, method_params, seed"
+    )
+
+
+def find(decisions: Sequence[Decision], claim: str) -> Decision:
+    """The decision about that claim; raises BadQuestion naming the ones there are."""
+    for one in decisions:
+        if one.definition.id == claim:
+            return one
+    known = ", ".join(one.definition.id for one in decisions)
+    raise BadQuestion(f"No claim is called {claim!r}; claims here: {known}.")
+
+
+def paper_titles(ledger: Ledger) -> dict[int, str]:
+    return {int(row["paper"]): str(row["title"]) for row in ledger.query("SELECT paper, title FROM papers").to_pylist()}
+
+
+def _names(count: int) -> list[str]:
+    return ["A", "B"][:count] if count <= 2 else [f"arm {at}" for at in range(1, count + 1)]
+
+
+def _value(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _text(value: float) -> str:
+    if math.isnan(value):
+        return "–"
+    return "∞" if value == math.inf else "−∞" if value == -math.inf else f"{value:.4g}".replace("-", "−")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return _text(value)
+    if isinstance(value, list):
+        return "; ".join(_plain(one) for one in value)
+    if isinstance(value, dict):
+        return " ".join(f"{name} {_plain(one)}" for name, one in value.items())
+    return str(value)

@@ -1,0 +1,202 @@
+"""Verdicts of a family: tests of all its claims, Holm's correction over them, and the words."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from db.ledger import Ledger
+from db.records import VerdictRow
+from reports.boards import Question, load_boards
+from reports.claims.definition import Definition, parse
+from reports.claims.evidence import Material, Selection, Unusable, select
+from reports.claims.kinds import KIND_TESTS, REFUTE_LEVEL, SUPPORT_LEVEL, noise_floor
+from reports.claims.outcome import Outcome
+from reports.curves import load_curves
+from reports.errors import BadQuestion, ReportError
+from reports.stats.multiplicity import holm
+
+#: What a verdict is compared with for a negative control: a statement expected not to hold.
+EXPECTED = {False: "supported", True: "refuted"}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict with everything behind it. `p_support` and `p_refute` are corrected over the claims of the family."""
+
+    definition: Definition
+    verdict: str
+    reason: str
+    outcome: Outcome | None = None
+    p_support: float = math.nan
+    p_refute: float = math.nan
+    trials: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    boards: tuple[str, ...] = ()  #: SQL conditions of the boards used
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def surprising(self) -> bool:
+        """A negative control that was supported."""
+        return self.definition.control and self.verdict == "supported"
+
+    def row(self) -> VerdictRow:
+        """The verdict as the ledger keeps it."""
+        one = self.outcome
+        p = None if one is None else self.p_support if self.verdict != "refuted" else self.p_refute
+        detail = {"reason": self.reason, "notes": list(self.notes), **dict(self.extra), **(dict(one.detail) if one else {})}
+        if one is not None:
+            detail |= {
+                "p_support": one.p_support,
+                "p_refute": one.p_refute,
+                "p_support_holm": self.p_support,
+                "p_refute_holm": self.p_refute,
+            }
+            detail |= {"p_support_sign_flip": one.robust_support, "p_refute_sign_flip": one.robust_refute}
+        return VerdictRow(
+            self.definition.id,
+            self.definition.hash,
+            self.verdict,
+            _number(one.effect) if one else None,
+            _number(one.low) if one else None,
+            _number(one.high) if one else None,
+            one.n if one else 0,
+            None if p is None or math.isnan(p) else p,
+            one.test if one else "none",
+            {name: _clean(value) for name, value in detail.items()},
+            sorted(set(self.trials)),
+        )
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _clean(one) for name, one in value.items()}
+    return [_clean(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def decide(ledger: Ledger, family: str) -> list[Decision]:
+    """Decisions on every claim of the family, in order of paper and id; raises BadQuestion when the ledger knows no claim of it."""
+    rows = ledger.query(
+        "SELECT claim, paper, family, statement, definition, hash FROM claims WHERE family = :family ORDER BY paper, claim",
+        {"family": family},
+    ).to_pylist()
+    if not rows:
+        known = ledger.query("SELECT DISTINCT family FROM claims ORDER BY family").column(0).to_pylist()
+        held = ", ".join(known) if known else "none yet (a run writes its families' claims)"
+        raise BadQuestion(f"The ledger knows no claims of a family {family!r}; families with claims: {held}.")
+    definitions = [parse(row) for row in rows]
+    material = gather(ledger, family, definitions)
+    tested = [_test(definition, material) for definition in definitions]
+    support = holm(np.array([one.p_support if one else np.nan for _, _, one, _, _ in tested]))
+    refute = holm(np.array([one.p_refute if one else np.nan for _, _, one, _, _ in tested]))
+    count = int((~np.isnan(support)).sum())
+    edits = _edits(ledger)
+    return [_decision(*entry, float(support[at]), float(refute[at]), count, edits.get(entry[0].id, [])) for at, entry in enumerate(tested)]
+
+
+def gather(ledger: Ledger, family: str, definitions: Sequence[Definition]) -> Material:
+    """Boards, curves and defaults that the claims need. A family without trials gives empty boards."""
+    boards: dict[str, Any] = {}
+    try:
+        for board in load_boards(ledger, Question(family)):
+            boards.setdefault(board.task, []).append(board)
+    except ReportError:
+        boards = {}
+    wanted = sorted({one.metric for one in definitions if one.kind == "slope" and one.options.get("x", "step") == "step"})
+    everything = [board for group in boards.values() for board in group]
+    curves = load_curves(ledger, everything, wanted) if wanted and everything else {}
+    defaults: dict[str, dict[str, Any]] = {}
+    for view, name in (("methods", "method"), ("tasks", "task")):
+        for row in ledger.query(f"SELECT {name} AS id, params_schema FROM {view} WHERE family = :family", {"family": family}).to_pylist():
+            properties = json.loads(row["params_schema"] or "{}").get("properties", {})
+            defaults[row["id"]] = {key: one["default"] for key, one in properties.items() if isinstance(one, dict) and "default" in one}
+    return Material(boards, curves, defaults)
+
+
+def _test(definition: Definition, material: Material) -> tuple[Definition, Selection | None, Outcome | None, str, bool]:
+    try:
+        selection = select(definition, material)
+    except Unusable as reason:
+        return definition, None, None, str(reason), reason.attempted
+    try:
+        outcome = KIND_TESTS[definition.kind](selection)
+        stop = noise_floor(selection, definition.arms)
+    except Unusable as reason:
+        return definition, selection, None, str(reason), reason.attempted
+    except KeyError as missing:
+        raise ReportError(
+            f"Claim {definition.id} of kind {definition.kind!r} lacks the option {missing}; add it to its declaration."
+        ) from missing
+    return definition, selection, outcome, stop, True
+
+
+def _decision(
+    definition: Definition,
+    selection: Selection | None,
+    outcome: Outcome | None,
+    stop: str,
+    attempted: bool,
+    support: float,
+    refute: float,
+    count: int,
+    edits: list[str],
+) -> Decision:
+    notes = [*(selection.notes if selection else [])]
+    boards = tuple(board.coordinates().task_where() for board in selection.boards) if selection else ()
+    extra: dict[str, Any] = {"family_size": count, "control": definition.control}
+    if edits:
+        notes.append(f"The claim was edited {len(edits)} time(s) since it was first declared; the latest edit on {edits[-1]}.")
+        extra["edited"] = edits
+    trials = tuple(selection.trials) if selection else ()
+    if outcome is None:
+        return Decision(
+            definition, "inconclusive" if attempted else "not attempted", stop, None, trials=trials, notes=tuple(notes), extra=extra
+        )
+    verdict, reason = words(definition, outcome, support, refute, stop)
+    return Decision(definition, verdict, reason, outcome, support, refute, trials, tuple(notes), boards, extra)
+
+
+def words(definition: Definition, outcome: Outcome, support: float, refute: float, stop: str = "") -> tuple[str, str]:
+    """The verdict and one sentence why."""
+    if outcome.n < definition.min_seeds and not outcome.detail.get("violations"):
+        return "inconclusive", f"{outcome.n} seeds; the claim asks for at least {definition.min_seeds}."
+    if stop:
+        return "inconclusive", stop
+    if support <= SUPPORT_LEVEL and outcome.robust_support <= SUPPORT_LEVEL:
+        return "supported", f"The evidence for it passes {SUPPORT_LEVEL:.0%} after correction (p = {support:.2g})."
+    if refute <= REFUTE_LEVEL and outcome.robust_refute <= SUPPORT_LEVEL:
+        return (
+            "refuted",
+            f"Not reproduced under this protocol: the evidence against it passes {REFUTE_LEVEL:.0%} after correction (p = {refute:.2g}).",
+        )
+    needed = outcome.detail.get("seeds_needed")
+    if outcome.p_support <= SUPPORT_LEVEL < support:
+        return (
+            "inconclusive",
+            f"In favour (p = {outcome.p_support:.2g}), but not after correction over the family's claims (p = {support:.2g}).",
+        )
+    more = f"; about {needed} seeds would show the effect seen with power .8" if needed and needed > outcome.n else ""
+    return "inconclusive", f"Neither supported (p = {support:.2g}) nor refuted (p = {refute:.2g}) after correction{more}."
+
+
+def _edits(ledger: Ledger) -> dict[str, list[str]]:
+    """When each edited claim was changed."""
+    out: dict[str, list[str]] = {}
+    for row in ledger.query("SELECT claim, replaced FROM claim_revisions ORDER BY replaced").to_pylist():
+        out.setdefault(row["claim"], []).append(str(row["replaced"])[:10])
+    return out
+
+
+def families_with_claims(ledger: Ledger) -> list[str]:
+    return [str(name) for name in ledger.query("SELECT DISTINCT family FROM claims ORDER BY family").column(0).to_pylist()]
