@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
 from db.ledger import Ledger
@@ -141,7 +142,7 @@ class _Scheduler:
         self._deadline = None if budget_seconds is None else self._began + budget_seconds
         self._startable = budget_trials
         self._recorder = Recorder(ledger, spool, group_attempts=group_attempts, on_trouble=lambda sentence: on_event(Notice(sentence)))
-        self._leases = Leases(ledger)
+        self._leases = Leases(ledger, Path(settings.cache_dir) / "coordinators")
         self._costs = Costs()
         self._queues: dict[Shape, ReadyQueue] = {}
         self._fixtures: dict[str, _FixtureState] = {}
@@ -166,6 +167,7 @@ class _Scheduler:
         self._emit(RunStarted(self._run_id, len(plan.todo), sum(not fixture.present for fixture in plan.fixtures), self._engine.name))
         self._ledger.submit(self._run_id, plan.trials)
         self._enqueue()
+        self._leases.free_the_dead()
         try:
             self._engine.start(self._settings, list(self._queues) or [Shape()])
             while self._step():
@@ -325,21 +327,20 @@ class _Scheduler:
         if not self._foreign or now < self._recheck_at:
             return
         self._recheck_at = now + RECHECK_SECONDS
-        for key, status in self._leases.statuses(list(self._foreign)).items():
-            if status.state == "leased" and not self._idle():
-                continue  # enough to do meanwhile
+        if any(map(len, self._queues.values())):
+            return  # enough to do meanwhile
+        for key in self._leases.claim(list(self._foreign)) or ():
             planned = self._foreign.pop(key)
+            self._queue(planned.shape).push(Item((planned,), leased=True))
+        for key, status in self._leases.statuses(list(self._foreign)).items():
             if status.state in ("pending", "leased"):
-                self._queue(planned.shape).push(Item((planned,)))  # claiming it tells whether its lease is still alive
                 continue
+            del self._foreign[key]
             if status.state == "done":
                 self._done += 1
             else:
                 self._failed += 1
             self._emit(TrialElsewhere(key, status.state))
-
-    def _idle(self) -> bool:
-        return not self._running and not any(map(len, self._queues.values()))
 
     def _submit(self, shape: Shape, items: Sequence[Item]) -> None:
         if self._late:

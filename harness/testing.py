@@ -45,6 +45,7 @@ class EngineConformance:
         engine.start(EngineSettings(str(tmp_path_factory.mktemp("cache")), workers=2), [Shape()])
         yield engine
         engine.stop()
+        engine.stop()  # once more is no error
 
     # -- helpers ----------------------------------------------------------------------------------------------------------------------
     def run(self, engine: Engine, *calls: Sequence[Unit], shape: Shape = Shape()) -> list[tuple[list[UnitDone], CallEnded]]:
@@ -218,14 +219,13 @@ class EngineConformance:
         done, ended = results[0]
         assert (done[0].results[0].outcome if done else ended.lost) == "oom"
 
-    def test_what_a_unit_started_dies_with_its_worker(self, tmp_path: Path) -> None:
-        engine = self.make_engine()
+    def test_what_a_unit_started_dies_with_its_worker(self, engine: Engine, tmp_path: Path) -> None:
         self.need_isolation(engine)
-        engine.start(EngineSettings(str(tmp_path / "cache"), workers=1), [Shape()])
-        assert self.outcome(engine, trial_unit("bad", how="forks", marker=str(tmp_path)))[0] == "ok"
+        units = [trial_unit("bad", how="forks", marker=str(tmp_path)), trial_unit("bad", how="hangs_stubbornly", timeout=0.5)]
+        (done, ended) = self.run(engine, units)[0]
+        assert [event.results[0].outcome for event in done] == ["ok"]
+        assert (ended.lost, ended.unit) == ("timeout", 1)
         child = int((tmp_path / "child").read_text())
-        engine.stop()
-        engine.stop()  # once more is no error
         deadline = time.monotonic() + 20
         while _alive(child) and time.monotonic() < deadline:
             time.sleep(0.1)

@@ -131,9 +131,13 @@ def serve_forks(fd: int, threads: int) -> None:
             if pid == 0:
                 break
             children.discard(pid)
-            control.send(pickle.dumps(("exit", pid, status)))
+            with contextlib.suppress(OSError):  # the supervisor is gone: its end of the socket says so below
+                control.send(pickle.dumps(("exit", pid, status)))
         if control.fileno() in ready:
-            message, fds, _, _ = socket.recv_fds(control, _MAX_MESSAGE, 16)
+            try:
+                message, fds, _, _ = socket.recv_fds(control, _MAX_MESSAGE, 16)
+            except ConnectionError:
+                message = b""
             if not message:
                 for pid in children:
                     kill_group(pid)
