@@ -45,7 +45,9 @@ class PostgresSurface(Surface):
                 size = BATCH if left is None else min(BATCH, left)
                 cursor.execute(f"FETCH {size} FROM assay")
                 rows = cursor.fetchall()
-                yield [column.name for column in cursor.description or ()], rows
+                if not cursor.description:
+                    raise QueryRefused("The query selects no columns; name some after SELECT.")
+                yield [column.name for column in cursor.description], rows
                 if left is not None:
                     left -= len(rows)
                 if len(rows) < size or left == 0:
