@@ -79,6 +79,8 @@ def from_bytes(data: bytes, bits: int, dtype: torch.dtype, shape: tuple[int, ...
     """Inverse of `to_bytes`; integers come back as int64 (weights of up to 32 bits fit)."""
     raw = np.frombuffer(data, dtype=np.uint8)
     count = int(np.prod(shape))
+    if not count:
+        return torch.empty(shape, dtype=dtype if dtype in FLOATS else torch.int64)
     if dtype in FLOATS:
         return torch.from_numpy(raw.copy()).view(dtype).reshape(shape)
     if bits in (8, 16, 32):

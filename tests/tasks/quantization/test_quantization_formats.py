@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from quantization_problems import generator, problem, weight_error
 
 from kernels.quantization.grids import distortion, lloyd_max
 from tasks.quantization import affine
@@ -14,7 +15,6 @@ from tasks.quantization.methods.nf4 import LEVELS, NormalFloat
 from tasks.quantization.methods.rtn import Rtn
 from tasks.quantization.protocol import Quantizer
 from tasks.quantization.storage import store
-from quantization_problems import generator, problem, weight_error
 
 
 def through(method: Quantizer, weight: torch.Tensor) -> tuple[torch.Tensor, int]:

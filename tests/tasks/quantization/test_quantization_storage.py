@@ -23,6 +23,13 @@ def test_integers_round_trip_and_take_exactly_their_bits(bits: int, count: int, 
     assert torch.equal(from_bytes(data, bits, torch.int64, (count,)), values)
 
 
+def test_empty_parts_take_no_bits():
+    stored, bits, _ = store(Packed({"a": Part(torch.zeros(0).half(), 16), "b": Part(torch.zeros(0, 3, dtype=torch.int32), 3)}), "here")
+    assert bits == 0
+    assert stored["a"].dtype == torch.float16
+    assert stored["b"].shape == (0, 3)
+
+
 def test_packing_equals_python_integers():
     values = [5, 0, 7, 1, 6, 2, 3]
     number = sum(value << (3 * i) for i, value in enumerate(values))
