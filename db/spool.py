@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -53,7 +54,8 @@ class Spool:
             os.replace(draft, path)
             _sync_folder(self.folder)
         except OSError as error:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):  # the folder itself may be the trouble
+                draft.unlink()
             raise LedgerUnavailable(
                 f"Outcomes can't be spooled to {self.folder} ({error}); free space or make the folder writable."
             ) from error

@@ -1,0 +1,138 @@
+"""Group commit and spool, on a real SQLite ledger and with a ledger that goes away."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+
+import pytest
+
+from db import open_ledger
+from db.errors import LedgerUnavailable
+from db.records import Attempt
+from db.spool import Spool
+from harness.recorder import RETRY_SECONDS, Recorder
+from tests.harness.toys import start_run, toy_plan, toys
+
+ENVIRONMENT = {"python": "3", "packages": {}}
+
+
+class Flaky:
+    """A real ledger whose cable can be pulled."""
+
+    def __init__(self, ledger) -> None:
+        self.ledger, self.there, self.commits = ledger, True, 0
+
+    def record(self, attempts, environments=()):
+        if not self.there:
+            raise LedgerUnavailable("The ledger is not to be reached.")
+        self.commits += 1
+        return self.ledger.record(attempts, environments)
+
+
+@pytest.fixture
+def plan():
+    return toy_plan(toys("ok", range(30)))
+
+
+@pytest.fixture
+def ledger(tmp_path, plan):
+    with open_ledger(tmp_path / "assay.db", create=True) as ledger:
+        run = start_run(ledger)
+        ledger.submit(run, plan.trials)
+        yield ledger
+
+
+def make_recorder(ledger, tmp_path, **options):
+    clock = [0.0]
+    notices: list[str] = []
+    flaky = Flaky(ledger)
+    recorder = Recorder(flaky, Spool(tmp_path / "spool"), clock=lambda: clock[0], on_trouble=notices.append, **options)
+    return recorder, flaky, clock, notices
+
+
+def add(recorder, plan, number):
+    now = datetime.now(UTC)
+    environment = recorder.environment(ENVIRONMENT)
+    recorder.add(
+        Attempt(f"a{number}", plan.trials[number].key, "run-1", "ok", now, now, 0.1, 0.1, "w", environment, {"score": float(number)})
+    )
+
+
+def accepted(ledger):
+    return ledger.query("SELECT COUNT(*) AS n FROM scores").to_pylist()[0]["n"]
+
+
+def test_a_group_is_committed_by_size(ledger, plan, tmp_path):
+    recorder, flaky, _, _ = make_recorder(ledger, tmp_path, group_attempts=10)
+    for number in range(25):
+        add(recorder, plan, number)
+    assert (flaky.commits, accepted(ledger), recorder.recorded) == (2, 20, 20)
+    assert recorder.close()
+    assert (flaky.commits, accepted(ledger)) == (3, 25)
+
+
+def test_a_group_is_committed_by_age(ledger, plan, tmp_path):
+    recorder, flaky, clock, _ = make_recorder(ledger, tmp_path, group_seconds=1.0)
+    add(recorder, plan, 0)
+    clock[0] = 0.5
+    recorder.tick()
+    assert flaky.commits == 0
+    clock[0] = 1.0
+    recorder.tick()
+    assert (flaky.commits, accepted(ledger)) == (1, 1)
+
+
+def test_an_unreachable_ledger_loses_nothing_and_is_tried_again(ledger, plan, tmp_path):
+    recorder, flaky, clock, notices = make_recorder(ledger, tmp_path, group_attempts=5)
+    for number in range(5):
+        add(recorder, plan, number)
+    flaky.there = False
+    for number in range(5, 15):
+        add(recorder, plan, number)
+    assert accepted(ledger) == 5
+    assert len(list((tmp_path / "spool").iterdir())) == 2
+    flaky.there = True
+    recorder.tick()
+    assert accepted(ledger) == 5, "not before the pause is over"
+    clock[0] += RETRY_SECONDS
+    recorder.tick()
+    assert accepted(ledger) == 15
+    assert not Spool(tmp_path / "spool").files()
+    assert len(notices) == 2
+    for number in range(15, 20):
+        add(recorder, plan, number)
+    assert accepted(ledger) == 20
+
+
+def test_what_stays_in_the_spool_is_ingested_by_the_next_run(ledger, plan, tmp_path):
+    recorder, flaky, _, _ = make_recorder(ledger, tmp_path)
+    flaky.there = False
+    for number in range(7):
+        add(recorder, plan, number)
+    assert not recorder.close()
+    assert accepted(ledger) == 0
+    assert Spool(tmp_path / "spool").ingest(ledger) == 7
+    assert accepted(ledger) == 7
+    assert ledger.query("SELECT DISTINCT environment FROM attempts").num_rows == 1
+
+
+def test_without_ledger_and_without_spool_results_wait_in_memory(ledger, plan, tmp_path):
+    recorder, flaky, clock, notices = make_recorder(ledger, tmp_path, group_attempts=3)
+    flaky.there = False
+    (tmp_path / "spool").write_text("a file where the folder should be")
+    for number in range(6):
+        add(recorder, plan, number)
+    assert any("in memory" in notice for notice in notices)
+    with pytest.raises(LedgerUnavailable):
+        recorder.close()
+    flaky.there = True
+    clock[0] += RETRY_SECONDS
+    os.unlink(tmp_path / "spool")
+    assert recorder.close()
+    assert accepted(ledger) == 6
+
+
+def test_an_environment_is_hashed_by_its_content(ledger, tmp_path):
+    recorder, *_ = make_recorder(ledger, tmp_path)
+    assert recorder.environment({"a": 1, "b": 2}) == recorder.environment({"b": 2, "a": 1}) != recorder.environment({"a": 1})
