@@ -20,54 +20,18 @@ import numpy as np
 
 from kernels.bandits.compiling import kernel
 from kernels.bandits.draws import normal, uniform
+from kernels.bandits.heteroscedastic import play_levels, play_weighted
 from kernels.bandits.linalg import (
-    REFRESH,
     TIE,
-    add_outer,
     argmax,
     cholesky_update,
     dots,
-    inverse,
-    matvec,
     solve_lower,
     solve_lower_transposed,
     squared_widths,
 )
 from kernels.bandits.linear_environment import FIXED, begin_round, reward
-
-
-@kernel
-def learn(fixed, features, arm, target, count, gram, inverse_gram, moments, theta, predictions, squared):
-    """One ridge update. For a fixed arm set the predictions x'theta and squared widths x'V^-1 x follow by rank-one updates, O(arms d)."""
-    d, arms = features.shape
-    x = features[:, arm].copy()
-    u = np.empty(d)
-    matvec(inverse_gram, x, u)
-    s, prediction = 1.0, 0.0
-    for j in range(d):
-        s += x[j] * u[j]
-        prediction += x[j] * theta[j]
-    add_outer(gram, x, 1.0)
-    root = math.sqrt(s)
-    for j in range(d):
-        u[j] /= root
-    add_outer(inverse_gram, u, -1.0)
-    step = (target - prediction) / root
-    for j in range(d):
-        moments[j] += target * x[j]
-        theta[j] += step * u[j]
-    if count % REFRESH == 0:
-        inverse(gram, inverse_gram)
-        matvec(inverse_gram, moments, theta)
-        dots(features, theta, predictions)
-        squared_widths(features, inverse_gram, squared)
-    elif fixed:
-        shift = np.empty(arms)
-        dots(features, u, shift)
-        for i in range(arms):
-            predictions[i] += step * shift[i]
-            squared[i] -= shift[i] * shift[i]
-    return s
+from kernels.bandits.ridge import learn
 
 
 @kernel
@@ -106,7 +70,7 @@ def play_epsilon_greedy(env, params, method_key, checkpoints, curve, trace):
             if not fixed:
                 dots(features, theta, predictions)
             arm = argmax(predictions)
-        learn(fixed, features, arm, reward(env, t, means[arm]), t, gram, inverse_gram, moments, theta, predictions, squared)
+        learn(fixed, features, arm, reward(env, t, means[arm]), 1.0, t, gram, inverse_gram, moments, theta, predictions, squared)
         regret += best - means[arm]
         if trace.size:
             trace[t - 1] = arm
@@ -148,7 +112,7 @@ def play_oful(env, params, method_key, checkpoints, curve, trace):
         arm = argmax(scores)
         if math.sqrt(max(squared[arm], 0.0)) >= gamma - TIE:
             used += 1
-            s = learn(fixed, features, arm, reward(env, t, means[arm]), used, gram, inverse_gram, moments, theta, predictions, squared)
+            s = learn(fixed, features, arm, reward(env, t, means[arm]), 1.0, used, gram, inverse_gram, moments, theta, predictions, squared)
             log_det += math.log(s)
         regret += best - means[arm]
         if trace.size:
@@ -234,6 +198,7 @@ def play_suplin(env, params, method_key, checkpoints, curve, trace):
                     features,
                     arm,
                     target,
+                    1.0,
                     counts[level],
                     gram[level],
                     inverse_gram[level],
@@ -265,4 +230,6 @@ KERNELS = {
     "oful": play_oful,
     "thompson": play_thompson,
     "suplin": play_suplin,
+    "weighted": play_weighted,
+    "levels": play_levels,
 }

@@ -14,6 +14,7 @@ from kernels.bandits.compiling import kernel
 from kernels.bandits.draws import normal, uniform
 
 FIXED, SPHERE, ORTHANT = 0, 1, 2
+CONSTANT, TWO_POINT, LOG_UNIFORM = 0, 1, 2
 NO_MISSPECIFICATION, RANDOM_SIGN, ADVERSARIAL = 0, 1, 2
 
 
@@ -27,7 +28,10 @@ class LinearEnvironment(NamedTuple):
     zeta: float
     misspecification: int
     threshold: float  #: ADVERSARIAL: arms with x'theta at or above it get -zeta, the others +zeta
-    noise: float  #: standard deviation
+    noise: float  #: standard deviation; TWO_POINT and LOG_UNIFORM: the largest
+    quiet: float  #: the smallest standard deviation
+    share: float  #: TWO_POINT: probability of a quiet round
+    spread: int  #: how the standard deviation varies between rounds
     data_key: int
     noise_key: int
 
@@ -63,6 +67,17 @@ def begin_round(env, round_, features, means):
 
 
 @kernel
+def noise_scale(env, round_):
+    """Standard deviation of this round's noise."""
+    if env.spread == CONSTANT:
+        return env.noise
+    u = uniform(env.noise_key, round_, 1)
+    if env.spread == TWO_POINT:
+        return env.quiet if u < env.share else env.noise
+    return env.quiet * (env.noise / env.quiet) ** u
+
+
+@kernel
 def reward(env, round_, mean):
     """The reward of an arm with this mean. The noise belongs to the round, not to the arm: every policy meets the same."""
-    return mean + env.noise * normal(env.noise_key, round_, 0)
+    return mean + noise_scale(env, round_) * normal(env.noise_key, round_, 0)

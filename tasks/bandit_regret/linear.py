@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from tasks.api import Context, Measured, Method, Task
-from tasks.bandit_regret.protocol import LinearMethod, Problem
-from tasks.bandit_regret.referee import Play, checkpoints, play
-from tasks.bandit_regret.regret import REGRET_METRICS, digest, measured, told
+from tasks.api import Method
+from tasks.bandit_regret.contextual import LinearTask, unit
+from tasks.bandit_regret.protocol import LinearMethod
+from tasks.bandit_regret.regret import REGRET_METRICS, digest
 from tasks.errors import InvalidParams
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 MAX_DRAWS = 20_000
 
 
-class Linear(
-    Task, family="bandit_regret", name="linear", label="linear bandit", accepts=(LinearMethod,), seeds_together=True, seconds=0.05
-):
+class Linear(LinearTask, name="linear", label="linear bandit", accepts=(LinearMethod,), seeds_together=True, seconds=0.05):
     """Rewards r(x) = x'theta + eta(x) + noise with |x| = |theta| = 1, |eta| <= zeta and Gaussian noise; T rounds, regret in means.
 
     `fixed` shows the same arms in every round; `sphere` and `orthant` draw new ones (uniform on the sphere; uniform on the cube [0,1]^d,
@@ -49,39 +47,14 @@ class Linear(
             return f"arm_set={self.arm_set} draws new arms in every round and can't be conditioned on gap={self.gap}; set gap to null."
         if self.arm_set != "fixed" and self.d * self.arms >= 1 << 19:
             return f"{self.arms} fresh arms in {self.d} dimensions need too many random numbers per round (d x arms < 524288)."
-        return method.infeasible()
+        return super().infeasible(method)
 
     def data_fingerprint(self) -> str:
         return digest("linear bandit, generator 1")
 
-    def run(self, method: Method, seed: int, context: Context) -> Measured:
-        """One seed. Built-in methods run as compiled kernels, others round by round under the referee."""
-        assert isinstance(method, LinearMethod)
-        if sentence := self.infeasible(method):
-            raise InvalidParams(sentence)
-        rounds = checkpoints(self.horizon)
-        problem = self.problem(method)
-        return measured(rounds, lambda: self.play(method, problem, seed, rounds))
-
-    def problem(self, method: LinearMethod) -> Problem:
-        """What the method is told."""
+    def facts(self) -> dict[str, float]:
         facts = {"horizon": self.horizon, "noise_scale": self.noise, "norm_bound": 1.0, "misspecification": self.zeta}
-        if self.gap is not None:
-            facts["gap"] = self.gap
-        return Problem(self.arms, self.d, self.arm_set == "fixed", told(method, facts))
-
-    def play(self, method: LinearMethod, problem: Problem, seed: int, rounds: np.ndarray, reference: bool = False) -> Play:
-        """Play one seed: compiled where the method names a kernel, unless `reference` asks for the readable policy."""
-        key = self.streams(seed).integer("method")
-        compiled = None if reference else method.compiled(problem)
-        if compiled is None:
-            return play(method.policy, problem, lambda decoy: _Rounds(self.environment(seed), decoy), key, rounds)
-        from kernels.bandits.linear import KERNELS
-
-        curve = np.empty(len(rounds))
-        params = np.array(compiled.params, dtype=np.float64)
-        used = KERNELS[compiled.kernel](self.environment(seed), params, key, rounds, curve, np.empty(0, np.int64))
-        return Play(curve, np.empty(0, np.int64), int(used))
+        return facts if self.gap is None else {**facts, "gap": self.gap}
 
     def environment(self, seed: int) -> LinearEnvironment:
         """The environment of one seed: arms, means and the keys of its random numbers."""
@@ -90,8 +63,8 @@ class Linear(
         streams = self.streams(seed)
         random = streams.numpy("data")
         for _ in range(MAX_DRAWS):
-            theta = _unit(random.standard_normal((1, self.d)))[0]
-            features = _unit(random.standard_normal((self.arms, self.d)))
+            theta = unit(random.standard_normal((1, self.d)))[0]
+            features = unit(random.standard_normal((self.arms, self.d)))
             linear = features @ theta
             signs = np.where(random.random(self.arms) < 0.5, 1.0, -1.0)
             if self.misspecification == "adversarial":
@@ -115,6 +88,9 @@ class Linear(
             misspecification=kinds[self.misspecification] if self.zeta else world.NO_MISSPECIFICATION,
             threshold=self._threshold(theta),
             noise=float(self.noise),
+            quiet=float(self.noise),
+            share=0.0,
+            spread=world.CONSTANT,
             data_key=streams.integer("data"),
             noise_key=streams.integer("noise"),
         )
@@ -129,40 +105,4 @@ class Linear(
             # (1 + x'theta) / 2 is Beta((d-1)/2, (d-1)/2) for x uniform on the sphere
             return 2 * float(beta.ppf(0.9, (self.d - 1) / 2, (self.d - 1) / 2)) - 1 if self.d > 1 else 1.0
         sample = np.random.Generator(np.random.PCG64(0)).random((100_000, self.d))
-        return float(np.quantile(_unit(sample) @ theta, 0.9))
-
-
-class _Rounds:
-    """The environment as the referee drives it, on the same compiled functions as the kernels."""
-
-    def __init__(self, environment: LinearEnvironment, decoy: bool = False) -> None:
-        from kernels.bandits import linear_environment as world
-
-        if decoy:
-            environment = environment._replace(
-                theta=-environment.theta, means=-environment.means, zeta=-environment.zeta, threshold=math.inf
-            )
-        self._begin, self._reward, self._world = world.begin_round, world.reward, environment
-        self._features, self._means = environment.features.copy(), environment.means.copy()
-        self._round = 0
-
-    def _advance(self, round_: int) -> None:
-        if round_ != self._round:
-            self._begin(self._world, round_, self._features, self._means)
-            self._round = round_
-
-    def contexts(self, round_: int) -> np.ndarray:
-        self._advance(round_)
-        return np.ascontiguousarray(self._features.T)
-
-    def means(self, round_: int) -> np.ndarray:
-        self._advance(round_)
-        return self._means.copy()
-
-    def reward(self, round_: int, arm: int) -> float:
-        self._advance(round_)
-        return float(self._reward(self._world, round_, self._means[arm]))
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return float(np.quantile(unit(sample) @ theta, 0.9))

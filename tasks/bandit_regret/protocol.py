@@ -7,7 +7,7 @@ own random numbers. Means, noise and regret stay with the environment.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -19,6 +19,7 @@ from tasks.api import Method
 FACTS = {
     "horizon": "number of rounds T",
     "noise_scale": "standard deviation R (or sub-Gaussian constant) of the reward noise",
+    "noise_scale_per_round": "standard deviation of each round's noise, from `Problem.noise_at(round)`; the value here is the largest",
     "norm_bound": "bound S on the Euclidean norm of theta",
     "gap": "smallest gap Delta between the best and the second mean",
     "misspecification": "bound zeta on |E[r | x] - x'theta|",
@@ -37,6 +38,7 @@ class Problem:
     dimension: int
     fixed_arms: bool  #: every round shows the same contexts
     facts: Mapping[str, float] = field(default_factory=dict)
+    noise_at: Callable[[int], float] | None = None  #: standard deviation of a round's noise, for methods that declare to know it
 
 
 class Draws:

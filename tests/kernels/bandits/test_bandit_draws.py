@@ -12,7 +12,7 @@ from scipy import special, stats
 from sklearn.linear_model import Ridge
 
 from kernels.bandits import draws, linalg
-from kernels.bandits.linear import learn
+from kernels.bandits.ridge import learn
 
 
 def test_normal_quantile_agrees_with_scipy_ndtri():
@@ -69,7 +69,7 @@ def test_ridge_update_agrees_with_sklearn_ridge_and_explicit_widths(lam):
     rng, features, state = _state(d, arms, lam)
     chosen, targets = rng.integers(arms, size=200), rng.standard_normal(200)
     for n, (arm, target) in enumerate(zip(chosen, targets, strict=True), 1):
-        learn(True, features, arm, target, n, *state)
+        learn(True, features, arm, target, 1.0, n, *state)
     _gram, inverse, _moments, theta, predictions, squared = state
     rows = features[:, chosen].T
     peer = Ridge(alpha=lam, fit_intercept=False, solver="cholesky").fit(rows, targets)
@@ -86,7 +86,7 @@ def test_drift_after_a_hundred_thousand_rank_one_updates_against_the_exact_inver
     rng, features, state = _state(d, arms, lam)
     chosen, targets = rng.integers(arms, size=100_000), rng.standard_normal(100_000)
     for n, (arm, target) in enumerate(zip(chosen, targets, strict=True), 1):
-        learn(True, features, arm, target, n, *state)
+        learn(True, features, arm, target, 1.0, n, *state)
     gram, inverse, moments, theta, predictions, squared = state
     exact = np.linalg.inv(gram)
     assert np.linalg.norm(inverse - exact) / np.linalg.norm(exact) < tolerance

@@ -52,7 +52,7 @@ def _compiled(task, method, seed, key=None):
 def test_kernel_takes_the_decisions_of_the_readable_policy(task, method):
     for seed in (0, 1):
         curve, trace, used = _compiled(task, method, seed)
-        play = task.play(method, task.problem(method), seed, checkpoints(task.horizon), reference=True)
+        play = task.play(method, seed, checkpoints(task.horizon), reference=True)
         np.testing.assert_array_equal(trace, play.trace)
         np.testing.assert_allclose(curve, play.curve, rtol=1e-12)
         assert used == play.used
