@@ -236,6 +236,8 @@ def check_task_method(task: Task, method: Method, folder: Path, seeds: Sequence[
         Check("the task's parameters survive JSON", round_trip(task)),
         Check("the method's parameters survive JSON", round_trip(method)),
     ]
+    if reason := task.infeasible(method):
+        return [*checks, Check(f"the task can't run the method with these parameters, so no trial was made: {reason}")]
     local = LocalContext(folder)
 
     def trial(seeds: Sequence[int], together: bool) -> tuple[Mapping[int, Measured], list[str]]:

@@ -223,7 +223,7 @@ CLAIMS = (
         "After 200 epochs on 400 images with 20 % wrong labels RWP is more robust than PGD training by at least .05.",
         OVERFITTING,
         Rwp(),
-        PgdAt(steps=10),
+        PgdAt(),
         0.05,
     ),
     better(
@@ -232,7 +232,7 @@ CLAIMS = (
         "After 200 epochs on 400 images with 20 % wrong labels RWP is at most .01 less robust than AWP.",
         OVERFITTING,
         Rwp(),
-        Awp(steps=10),
+        Awp(),
         -0.01,
         note="The paper claims superiority; two development seeds could not resolve it.",
     ),

@@ -92,6 +92,8 @@ class DigitsLinf(
         )  # a process's first optimizer imports compilers for seconds: not the method's time
         started = time.perf_counter()
         trained = method.train(copy.deepcopy(fresh), problem)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         seconds = time.perf_counter() - started
         images, labels = torch.tensor(data.test_images, device=device), torch.tensor(data.test_labels, device=device)
         model = accepted(trained, fresh)

@@ -18,7 +18,7 @@ class Awp(Trainer, name="awp", label="AWP"):
     """
 
     gamma: float = Field(0.01, ge=0, le=1, description="length of the weight perturbation relative to each tensor's norm")
-    steps: int = Field(7, ge=1, le=100, description="ascent steps per batch, on the images")
+    steps: int = Field(10, ge=1, le=100, description="ascent steps per batch, on the images")
     step_size: float = Field(0.25, gt=0, le=2, description="length of a step, in units of epsilon")
     attack_mode: AttackMode = "train"
 

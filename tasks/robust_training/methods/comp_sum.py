@@ -37,7 +37,7 @@ class CompSum(Trainer, name="comp-sum", label="ADV-COMP-SUM", paper=17):
     tau: float = Field(1.0, ge=0, le=2, description="which comp-sum loss: 0 sum-exponential, 1 logistic, 2 mean absolute error")
     rho: float = Field(1.0, gt=0, description="scale of the margins")
     nu: float = Field(0.3, ge=0, description="weight of the smooth adversarial term")
-    steps: int = Field(7, ge=1, le=100, description="ascent steps per batch")
+    steps: int = Field(10, ge=1, le=100, description="ascent steps per batch")
     step_size: float = Field(0.25, gt=0, le=2, description="length of a step, in units of epsilon")
     attack_mode: AttackMode = "eval"
 

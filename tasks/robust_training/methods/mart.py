@@ -25,7 +25,7 @@ class Mart(Trainer, name="mart", label="MART"):
     """
 
     weight: float = Field(5.0, ge=0, description="weight of the divergence (lambda)")
-    steps: int = Field(7, ge=1, le=100, description="ascent steps per batch")
+    steps: int = Field(10, ge=1, le=100, description="ascent steps per batch")
     step_size: float = Field(0.25, gt=0, le=2, description="length of a step, in units of epsilon")
     attack_mode: AttackMode = "eval"
 

@@ -15,7 +15,7 @@ class PgdAt(Trainer, name="pgd-at", label="PGD-AT"):
     by the last iterate of PGD from a uniformly random allowed point.
     """
 
-    steps: int = Field(7, ge=1, le=100, description="ascent steps per batch")
+    steps: int = Field(10, ge=1, le=100, description="ascent steps per batch")
     step_size: float = Field(0.25, gt=0, le=2, description="length of a step, in units of epsilon")
     attack_mode: AttackMode = "train"
 

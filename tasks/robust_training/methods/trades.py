@@ -23,7 +23,7 @@ class Trades(Trainer, name="trades", label="TRADES"):
     """
 
     beta: float = Field(6.0, ge=0, description="weight of the divergence")
-    steps: int = Field(7, ge=1, le=100, description="ascent steps per batch")
+    steps: int = Field(10, ge=1, le=100, description="ascent steps per batch")
     step_size: float = Field(0.25, gt=0, le=2, description="length of a step, in units of epsilon")
     attack_mode: AttackMode = "eval"
 
