@@ -68,7 +68,7 @@ def run(
             failed = f", {len(plan.failed)} failed earlier (--retry-failed tries them again)" if plan.failed else ""
             console.print(f"{loaded.suite.name}: nothing to do, {len(plan.done)} of {len(plan.trials)} trials are done{failed}.")
             if as_json:
-                print_json({"event": "summary", "planned": len(plan.trials), "done": len(plan.done), "failed": len(plan.failed), "left": 0})
+                _print_summary(len(plan.trials), len(plan.done), len(plan.failed), 0)
             raise typer.Exit(EXIT_FAILED_TRIALS if plan.failed else 0)
         from harness.engines.base import EngineSettings
 
@@ -162,7 +162,7 @@ def _conclude(plan: Plan, summary: Summary, suite: str, as_json: bool) -> None:
     done = len(plan.done) + summary.done
     failed = len(plan.failed) + summary.failed
     if as_json:
-        print_json({"event": "summary", "planned": len(plan.trials), "done": done, "failed": failed, "left": summary.left})
+        _print_summary(len(plan.trials), done, failed, summary.left)
     text = f"{done} of {len(plan.trials)} trials done in {format_duration(summary.seconds)}"
     console.print(f"{text}{f', {failed} failed' if failed else ''}{f', {summary.left} left' if summary.left else ''}.", markup=False)
     if summary.left:
@@ -171,3 +171,8 @@ def _conclude(plan: Plan, summary: Summary, suite: str, as_json: bool) -> None:
         raise typer.Exit(EXIT_INTERRUPTED)
     if failed:
         raise typer.Exit(EXIT_FAILED_TRIALS)
+
+
+def _print_summary(planned: int, done: int, failed: int, left: int) -> None:
+    """The last line of `--json`."""
+    print_json({"event": "summary", "planned": planned, "done": done, "failed": failed, "left": left}, indent=None)

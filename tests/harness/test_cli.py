@@ -1,0 +1,276 @@
+"""The command line as a user meets it: runs, resumes, wrong input, exit codes. Every test starts real processes on a real ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+PLAN_PLUGIN, TOY_PLUGIN = HERE / "plan_plugin.py", HERE / "toy_plugin.py"
+
+
+class Shell:
+    """Runs `assay` in a folder of its own with its own cache."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, "ASSAY_CACHE": str(folder / "cache"), "RAY_USAGE_STATS_ENABLED": "0"}
+        self.environment.pop("ASSAY_DB", None)
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "harness.cli", *arguments]
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(*arguments), capture_output=True, text=True, cwd=self.folder, env=self.environment)
+
+    def suite(self, body: str, plugin: Path = PLAN_PLUGIN, name: str = "suite.yaml") -> str:
+        (self.folder / name).write_text(f"name: mine\nplugins: [{plugin}]\n{body}")
+        return name
+
+    def rows(self, sql: str) -> list[tuple[object, ...]]:
+        with sqlite3.connect(f"file:{self.folder / 'assay.db'}?mode=ro", uri=True) as connection:
+            return connection.execute(sql).fetchall()
+
+
+@pytest.fixture
+def assay(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+ADD = "seeds: 3\ntasks: [{task: toy/add, methods: [two, {method: one, sweep: {step: [1, 2]}}]}]\n"
+
+
+@pytest.mark.parametrize("engine", ["inline", "process"])
+def test_a_run_completes_and_a_second_one_does_nothing(assay: Shell, engine: str) -> None:
+    suite = assay.suite(ADD)
+    first = assay("run", suite, "--engine", engine)
+    assert first.returncode == 0, first.stderr
+    assert "9 of 9 trials done" in first.stderr
+    second = assay("run", suite, "--engine", engine)
+    assert second.returncode == 0
+    assert "nothing to do, 9 of 9 trials are done" in second.stderr
+    assert assay.rows("SELECT COUNT(*), COUNT(DISTINCT trial) FROM attempts") == [(9, 9)]
+    assert assay.rows("SELECT value FROM scores WHERE metric = 'total' AND method = 'toy/two' ORDER BY seed") == [(2.0,), (3.0,), (4.0,)]
+
+
+def test_the_same_seed_meets_the_same_data_with_every_method(assay: Shell) -> None:
+    assay("run", assay.suite(ADD), "--engine", "inline")
+    draws = assay.rows("SELECT seed, COUNT(DISTINCT value) FROM scores WHERE metric = 'draw' GROUP BY seed")
+    assert draws == [(0, 1), (1, 1), (2, 1)]
+
+
+def test_plan_and_ledger_agree(assay: Shell) -> None:
+    suite = assay.suite(ADD)
+    before = json.loads(assay("plan", suite, "--json").stdout)
+    assert (before["trials"], before["todo"], before["done"]) == (9, 9, 0)
+    assay("run", suite, "--engine", "inline")
+    after = json.loads(assay("plan", suite, "--json").stdout)
+    assert (after["trials"], after["todo"], after["done"]) == (9, 0, 9)
+    assert {row["trial"] for row in after["rows"]} == {key for (key,) in assay.rows("SELECT trial FROM trials")}
+
+
+def test_adding_a_seed_runs_only_the_difference(assay: Shell) -> None:
+    assay("run", assay.suite(ADD), "--engine", "inline")
+    assay("run", assay.suite(ADD.replace("seeds: 3", "seeds: 4")), "--engine", "inline")
+    assert assay.rows("SELECT COUNT(*) FROM attempts") == [(12,)]
+
+
+def test_json_events_are_one_object_per_line(assay: Shell) -> None:
+    done = assay("run", assay.suite(ADD), "--engine", "inline", "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events].count("trial_finished") == 9
+    assert events[-1] == {"event": "summary", "planned": 9, "done": 9, "failed": 0, "left": 0}
+
+
+def test_a_budget_of_trials_stops_early_and_the_next_run_continues(assay: Shell) -> None:
+    suite = assay.suite(ADD)
+    first = assay("run", suite, "--engine", "inline", "--max-trials", "4")
+    assert first.returncode == 0
+    assert "Continue with: assay run suite.yaml" in first.stderr
+    assert assay.rows("SELECT COUNT(*) FROM trials WHERE state = 'done'") == [(4,)]
+    assay("run", suite, "--engine", "inline")
+    assert assay.rows("SELECT COUNT(*) FROM trials WHERE state = 'done'") == [(9,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "sentence"),
+    [
+        ("name: mine\n tasks: [\n", 2, "bad.yaml:2: not valid YAML"),
+        ("name: mine\ntasks: [{task: bandit_regret/linear, methods: [ofull]}]\n", 2, "did you mean bandit_regret/oful"),
+        ("name: mine\ntasks: [{task: quantization/lm-weights, methods: [{method: rtn, params: {bits: 99}}]}]\n", 2, "parameter bits=99"),
+        ("name: mine\nseeds: -1\ntasks: [{task: toy/add, methods: [one]}]\n", 2, "bad.yaml:2: seeds = -1"),
+        ("name: mine\ncolour: red\ntasks: [{task: toy/add, methods: [one]}]\n", 2, "bad.yaml:2: unknown key 'colour'"),
+    ],
+)
+def test_a_wrong_suite_is_one_sentence_and_exit_code_2(assay: Shell, text: str, code: int, sentence: str) -> None:
+    (assay.folder / "bad.yaml").write_text(text)
+    done = assay("run", "bad.yaml")
+    assert done.returncode == code
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("db", "sentence"),
+    [
+        ("missing/folder/assay.db", "missing/folder"),
+        (".", "is a folder, not a ledger"),
+        ("suite.yaml", "suite.yaml"),
+        ("mysql://host/name", "mysql:// is not a ledger's URL"),
+    ],
+)
+def test_an_unusable_ledger_is_one_sentence_and_exit_code_3(assay: Shell, db: str, sentence: str) -> None:
+    done = assay("run", assay.suite(ADD), "--engine", "inline", "--db", db)
+    assert done.returncode == 3, done.stderr
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_reading_a_ledger_that_does_not_exist_creates_none(assay: Shell) -> None:
+    done = assay("leaderboard", "toy", "--db", "none.db")
+    assert done.returncode == 3
+    assert "none.db" in done.stderr
+    assert not (assay.folder / "none.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("how", "outcome", "sentence"),
+    [
+        ("nan", "invalid", "score"),
+        ("undeclared", "invalid", "surprise"),
+        ("raises", "error", "ValueError: the toy is broken"),
+        ("hangs", "timeout", ""),
+        ("exits", "quarantined", ""),
+    ],
+)
+def test_a_misbehaving_method_fails_alone_with_a_sentence(assay: Shell, how: str, outcome: str, sentence: str) -> None:
+    body = f"seeds: 2\ntimeout: 1s\ntasks: [{{task: toy/single, methods: [ok, {{method: bad, params: {{how: {how}, only_seed: 1}}}}]}}]\n"
+    suite = assay.suite(body, TOY_PLUGIN)
+    done = assay("run", suite, "--engine", "process", "--workers", "2")
+    assert done.returncode == 5, done.stderr
+    assert "3 of 4 trials done" in done.stderr
+    assert sentence in done.stderr
+    assert assay.rows("SELECT COUNT(*) FROM trials WHERE state = 'done'") == [(3,)]
+    ((state, last),) = assay.rows("SELECT state, outcome FROM trials WHERE state <> 'done'")
+    assert outcome in (state, last)
+    again = assay("run", suite, "--engine", "process")
+    assert again.returncode == 5
+    assert "1 failed earlier (--retry-failed tries them again)" in again.stderr
+
+
+def test_a_corrupt_fixture_is_named_set_aside_and_nothing_measured_is_lost(assay: Shell) -> None:
+    assay("run", assay.suite(ADD), "--engine", "inline")
+    (base,) = (assay.folder / "cache" / "fixtures").glob("toy-base-*/base")
+    base.write_text("tampered")
+    done = assay("run", assay.suite(ADD.replace("seeds: 3", "seeds: 4")), "--engine", "inline")
+    assert done.returncode == 0, done.stderr
+    assert "Fixture toy-base is damaged" in done.stderr
+    assert assay.rows("SELECT COUNT(*) FROM trials WHERE state = 'done'") == [(12,)]
+    assert assay.rows("SELECT MAX(value) FROM scores WHERE metric = 'total'") == [(5.0,)]
+
+
+SLOW = "seeds: 12\ntasks: [{task: toy/single, methods: [{method: ok, params: {seconds: 0.4}}]}]\n"
+
+
+def done_trials(assay: Shell) -> int:
+    try:
+        return int(assay.rows("SELECT COUNT(*) FROM trials WHERE state = 'done'")[0][0])  # type: ignore[call-overload]
+    except sqlite3.OperationalError:
+        return 0
+
+
+@pytest.mark.parametrize("engine", ["process", "ray"])
+def test_kill_9_in_the_middle_then_the_same_command_runs_every_trial_exactly_once(assay: Shell, engine: str) -> None:
+    suite = assay.suite(SLOW, TOY_PLUGIN)
+    command = assay.command("run", suite, "--engine", engine, "--workers", "1")
+    driver = subprocess.Popen(command, cwd=assay.folder, env=assay.environment, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while done_trials(assay) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    before = done_trials(assay)
+    assert 2 <= before < 12
+    again = assay("run", suite, "--engine", engine, "--workers", "2")
+    assert again.returncode == 0, again.stderr
+    assert done_trials(assay) == 12
+    assert assay.rows("SELECT COUNT(*) FROM attempts WHERE accepted = 1") == [(12,)]
+    assert assay.rows("SELECT COUNT(*) FROM scores WHERE metric = 'score'") == [(12,)]
+    assert assay.rows("SELECT COUNT(*) FROM attempts WHERE outcome = 'ok'") == [(12,)], "nothing that was recorded ran again"
+
+
+def test_ctrl_c_drains_says_how_to_continue_and_exits_130(assay: Shell) -> None:
+    suite = assay.suite(SLOW, TOY_PLUGIN)
+    command = assay.command("run", suite, "--engine", "process", "--workers", "1")
+    driver = subprocess.Popen(command, cwd=assay.folder, env=assay.environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while done_trials(assay) < 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGINT)
+    _, stderr = driver.communicate(timeout=60)
+    assert driver.returncode == 130, stderr
+    assert "Stopping: no new trials" in stderr
+    assert "Continue with: assay run suite.yaml" in stderr
+    assert assay.rows("SELECT COUNT(*) FROM trials WHERE state = 'leased'") == [(0,)]
+    assert assay.rows("SELECT status FROM runs") == [("interrupted",)]
+
+
+def test_show_and_reproduce_a_trial(assay: Shell) -> None:
+    assay("run", assay.suite(ADD), "--engine", "inline")
+    (key,) = assay.rows("SELECT trial FROM trials WHERE method = 'toy/two' AND seed = 1")[0]
+    shown = json.loads(assay("show", str(key)[:16], "--json").stdout)
+    assert shown["trial"]["trial"] == key
+    assert {score["metric"]: score["value"] for score in shown["scores"]}["total"] == 3.0
+    assert shown["attempts"][0]["environment"] in shown["environments"]
+    again = assay("reproduce", str(key)[:16], "--json")
+    assert again.returncode == 0, again.stderr
+    assert {item["metric"]: item["agreement"] for item in json.loads(again.stdout)} == {"draw": "bitwise", "total": "bitwise"}
+    assert assay.rows(f"SELECT COUNT(*) FROM attempts WHERE trial = '{key}'") == [(2,)]
+    assert assay.rows("SELECT COUNT(*) FROM trials WHERE state = 'done'") == [(9,)]
+
+
+def test_audit_summarises_per_task_and_condition(assay: Shell) -> None:
+    assay("run", assay.suite(ADD), "--engine", "inline")
+    rows = json.loads(assay("audit", "--trials", "2", "--json").stdout)
+    assert [(row["condition"], row["bitwise"], row["different"]) for row in rows] == [
+        ("other worker", 4, 0),
+        ("same worker", 4, 0),
+        ("two threads", 4, 0),
+    ]
+
+
+def test_a_prefix_that_fits_no_trial_or_two_is_refused(assay: Shell) -> None:
+    assay("run", assay.suite(ADD), "--engine", "inline")
+    for prefix, sentence in (("", "is not a trial key"), ("zz", "is not a trial key"), ("0" * 30, "starts with")):
+        done = assay("show", prefix)
+        assert done.returncode == 3
+        assert sentence in done.stderr
+
+
+def test_doctor_says_what_is_fine_and_what_is_not(assay: Shell) -> None:
+    done = assay("doctor", "--json")
+    assert done.returncode == 0, done.stdout
+    assert {check["name"] for check in json.loads(done.stdout)} >= {"python", "torch", "ray", "cache", "ledger", "registry"}
+    (assay.folder / "assay.db").write_text("not a ledger")
+    broken = assay("doctor", "--json")
+    assert broken.returncode == 3
+    assert [check["name"] for check in json.loads(broken.stdout) if check["level"] == "error"] == ["ledger"]
+
+
+def test_listings_are_json_where_a_script_reads_them(assay: Shell) -> None:
+    tasks = json.loads(assay("tasks", "--json").stdout)
+    methods = json.loads(assay("methods", "--json").stdout)
+    papers = json.loads(assay("papers", "--json").stdout)
+    assert len({task["family"] for task in tasks}) == 5
+    assert len(methods) >= 25
+    assert len(papers) == 227
+    assert {6, 46, 83, 136, 144, 200, 207} <= {paper["paper"] for paper in papers if paper["methods"]}
