@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def tasks(family: FamilyArgument = None, as_json: JsonOption = False) -> None:
     """List tasks with their parameters and metrics."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "task": task.id(),
             "family": task.family,
@@ -58,7 +58,7 @@ def tasks(family: FamilyArgument = None, as_json: JsonOption = False) -> None:
 
 def methods(family: FamilyArgument = None, as_json: JsonOption = False) -> None:
     """List methods with their parameters and papers."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "method": method.id(),
             "family": method.family,
@@ -94,7 +94,7 @@ def papers(family: FamilyArgument = None, as_json: JsonOption = False) -> None:
             by_paper.setdefault(method.paper, {"methods": [], "claims": []})["methods"].append(method.id())
     for claim in registry.claims.values():
         by_paper.setdefault(claim.paper, {"methods": [], "claims": []})["claims"].append(claim.id)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"paper": paper.paper, "family": paper.family, "tier": paper.tier, "title": paper.title}
         | by_paper.get(paper.paper, {"methods": [], "claims": []})
         for paper in all_papers()
