@@ -182,7 +182,14 @@ class Catalogue:
         ).to_pylist()
         metrics: dict[str, dict[str, Metric]] = defaultdict(dict)
         for row in sorted(rows, key=lambda row: not row["is_primary"]):
-            metric = Metric(row["metric"], row["unit"], row["direction"], row["doc"], bool(row["is_primary"]), row["curve"])
+            metric = Metric(
+                row["metric"],
+                "" if row["unit"] == "1" else row["unit"],
+                row["direction"],
+                row["doc"],
+                bool(row["is_primary"]),
+                row["curve"],
+            )
             metrics[row["task"]][metric.id] = metric
         return cls(
             {row["task"]: (row["label"] or row["task"], row["doc"]) for row in tasks},

@@ -26,6 +26,7 @@ class Column:
     align: Align = "left"
     unit: str = ""
     doc: str = ""
+    wrap: bool = False  #: sentences rather than names: shown whole
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,13 @@ MOST_DECIMALS = 5
 
 
 def formatter(values: Iterable[float | None], halves: Iterable[float | None] = ()) -> Callable[[float | None], str]:
-    """A function that writes every number of a column alike: two significant digits of the typical half-width of the intervals, or four of
+    """A function that writes every number of a column alike: two significant digits of the narrower intervals' half-width, or four of
     the typical value where there are none."""
     known = np.array([abs(value) for value in values if value is not None and math.isfinite(value)])
     widths = np.array([half for half in halves if half is not None and math.isfinite(half) and half > 0])
     positive = known[known > 0]
     if len(widths):
-        decimals = 1 - math.floor(math.log10(float(np.median(widths))))
+        decimals = 1 - math.floor(math.log10(float(np.quantile(widths, 0.3))))
     elif len(positive) and not np.all(known == np.round(known)):
         decimals = 3 - math.floor(math.log10(float(np.median(positive))))
     else:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 from db.ledger import Ledger
 from reports.boards import Board, Question, families, load_boards
+from reports.claims.page import explanation, paper_titles, verdict_table
+from reports.claims.verdicts import decide, families_with_claims
 from reports.curves import load_curves
 from reports.document import Block, Cell, Column, Document, Facts, Plot, Row, Section, Table, Text
 from reports.errors import BadQuestion
@@ -15,6 +17,12 @@ from reports.leaderboard import board_table
 from reports.plots.build import figures
 from reports.plots.specs import curve_metrics
 from reports.standings import Policy, Standing, standing
+
+#: Stands at the top of the page of claims.
+CLAIMS_SUMMARY = (
+    "What the papers say, checked on these tasks. Supporting asks for one-sided evidence at 5 %, refuting for 1 %, both corrected over the "
+    "family's claims and confirmed by sign flips. Refuted means: not reproduced under this protocol."
+)
 
 
 def report(ledger: Ledger, *, only: Sequence[str] = (), policy: Policy = "drop", now: datetime | None = None) -> Document:
@@ -26,6 +34,7 @@ def report(ledger: Ledger, *, only: Sequence[str] = (), policy: Policy = "drop",
     chosen = [name for name in held if not only or name in only]
     standings = {name: [standing(board, policy=policy) for board in load_boards(ledger, Question(name))] for name in chosen}
     pages = [family_page(ledger, name, standings[name]) for name in chosen]
+    pages += claims_page(ledger, only)
     facts = {
         "ledger": re.split(r"[/@]", ledger.url)[-1],  # the name only: no password, no path of this machine
         "made": f"{now or datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -105,6 +114,19 @@ def family_page(ledger: Ledger, family: str, standings: Sequence[Standing]) -> S
         blocks += [Plot(f"plot-{board.anchor}-{number}", figure) for number, figure in enumerate(figures(ranked, curves[board.anchor]), 1)]
         parts.append(Section(board.name, f"board-{board.anchor}", tuple(blocks), summary=_first_line(board)))
     return Section(title(family), anchor(family), (), tuple(parts), "Families")
+
+
+def claims_page(ledger: Ledger, only: Sequence[str] = ()) -> list[Section]:
+    """The verdicts of all families with claims, each claim that was attempted explained; empty when nothing is claimed."""
+    titles, parts = paper_titles(ledger), []
+    for family in families_with_claims(ledger):
+        if only and family not in only:
+            continue
+        decisions = decide(ledger, family)
+        explained = tuple(explanation(one, titles.get(one.definition.paper, "")) for one in decisions if one.verdict != "not attempted")
+        table = verdict_table(decisions, f"claims-{anchor(family)}", f"Claims: {title(family)}", {one.title for one in explained})
+        parts.append(Section(title(family), f"claims-{anchor(family)}-part", (table,), explained))
+    return [Section("Claims", "claims", (), tuple(parts), "Verdicts", CLAIMS_SUMMARY)] if parts else []
 
 
 def _first_line(board: Board) -> str:

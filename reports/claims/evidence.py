@@ -41,6 +41,7 @@ class Selection:
     boards: list[Board]
     trials: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    data: list[tuple[str, dict[int, float], dict[int, str]]] = field(default_factory=list)  #: name, value and trials per seed
 
     @property
     def metric(self) -> Metric:
@@ -76,6 +77,15 @@ class Selection:
             for seed, whole in zip(seeds, complete, strict=True):
                 if whole:
                     self.trials += [board.trials[entry][board.seeds.index(seed)] for entry in entries]
+        whole_seeds = [seed for seed, whole in zip(seeds, complete, strict=True) if whole]
+        for (text, name), matrix in values.items():
+            means = matrix[:, complete].mean(axis=0)
+            column = [arm.text for arm in arms].index(text)
+            keys = {
+                seed: " ".join(board.trials[row[column]][board.seeds.index(seed)] for board, row in zip(self.boards, picked, strict=True))
+                for seed in whole_seeds
+            }
+            self.data.append((f"{text}: {name}", dict(zip(whole_seeds, means.tolist(), strict=True)), keys))
         if len(seeds) > complete.sum():
             self.notes.append(f"{len(seeds) - int(complete.sum())} seeds without a finite result of every arm are left out.")
         if len(self.boards) > 1:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from db.ledger import Ledger
 from reports.claims.verdicts import Decision
 from reports.document import Block, Cell, Code, Column, Document, Facts, Row, Section, Table, Text, Tone
 from reports.errors import BadQuestion
-from reports.numbers import p_text
+from reports.numbers import formatter, p_text
 from reports.provenance import literal
 
 TONES: Mapping[str, Tone] = {"supported": "good", "refuted": "bad", "inconclusive": "warn", "not attempted": "muted"}
@@ -17,7 +17,7 @@ TONES: Mapping[str, Tone] = {"supported": "good", "refuted": "bad", "inconclusiv
 _HEADS = (
     Column("claim", "claim"),
     Column("paper", "paper", "right", doc="Number in the list of papers (assay papers)."),
-    Column("statement", "statement"),
+    Column("statement", "statement", wrap=True),
     Column(
         "verdict", "verdict", doc="Supporting asks for 5 % one-sided evidence, refuting for 1 %, both after correction and with sign flips."
     ),
@@ -25,12 +25,12 @@ _HEADS = (
     Column("interval", "95 % interval", "right"),
     Column("n", "n", "right", doc="Seeds with a finite result of every arm."),
     Column("p", "p", "right", doc="One-sided, corrected over the family's claims (Holm); of support, or of refutation where refuted."),
-    Column("why", "why"),
+    Column("why", "why", wrap=True),
 )
 
 
-def verdict_table(decisions: Sequence[Decision], ident: str = "claims", caption: str = "Claims", links: bool = False) -> Table:
-    """One row per claim."""
+def verdict_table(decisions: Sequence[Decision], ident: str = "claims", caption: str = "Claims", linked: Collection[str] = ()) -> Table:
+    """One row per claim; those in `linked` have an explanation in the same document."""
     rows = []
     for one in decisions:
         claim, outcome = one.definition, one.outcome
@@ -48,7 +48,7 @@ def verdict_table(decisions: Sequence[Decision], ident: str = "claims", caption:
         rows.append(
             Row(
                 (
-                    Cell(claim.id, claim.id, href=f"#claim-{claim.id}" if links else ""),
+                    Cell(claim.id, claim.id, href=f"#claim-{claim.id}" if claim.id in linked else ""),
                     Cell(str(claim.paper), claim.paper, tone="muted"),
                     Cell(claim.statement, claim.statement),
                     Cell(label, label, tone=tone),
@@ -103,9 +103,23 @@ def explanation(decision: Decision, paper: str = "") -> Section:
     facts += [("hash", claim.hash), ("trials", str(len(set(decision.trials))))]
     blocks: list[Block] = [Text(claim.statement), Facts(tuple(facts)), Text(decision.reason, TONES[decision.verdict])]
     blocks += [Text(note, "muted") for note in (*decision.notes, *([claim.note] if claim.note else []))]
+    if decision.data:
+        blocks.append(_data(decision))
     if decision.boards:
         blocks.append(Code(sql(decision), "SQL"))
     return Section(claim.id, f"claim-{claim.id}", tuple(blocks), kind="Claims")
+
+
+def _data(decision: Decision) -> Table:
+    """The numbers that were tested, one row per seed."""
+    write = [formatter(values.values()) for _, values, _ in decision.data]
+    heads = (Column("seed", "seed", "right"), *(Column(f"v{at}", name, "right") for at, (name, _, _) in enumerate(decision.data)))
+    rows = []
+    for seed in decision.data[0][1]:
+        cells = [Cell(str(seed), seed)]
+        cells += [Cell(one(values[seed]), values[seed]) for one, (_, values, _) in zip(write, decision.data, strict=True)]
+        rows.append(Row(tuple(cells), tuple(dict.fromkeys(key for _, _, keys in decision.data for key in keys[seed].split()))))
+    return Table(f"data-{decision.definition.id}", "Data", heads, tuple(rows))
 
 
 def sql(decision: Decision) -> str:

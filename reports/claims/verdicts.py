@@ -39,6 +39,7 @@ class Decision:
     notes: tuple[str, ...] = ()
     boards: tuple[str, ...] = ()  #: SQL conditions of the boards used
     extra: Mapping[str, Any] = field(default_factory=dict)
+    data: tuple[tuple[str, Mapping[int, float], Mapping[int, str]], ...] = ()  #: name, value and trials per seed
 
     @property
     def surprising(self) -> bool:
@@ -164,7 +165,19 @@ def _decision(
             definition, "inconclusive" if attempted else "not attempted", stop, None, trials=trials, notes=tuple(notes), extra=extra
         )
     verdict, reason = words(definition, outcome, support, refute, stop)
-    return Decision(definition, verdict, reason, outcome, support, refute, trials, tuple(notes), boards, extra)
+    return Decision(
+        definition,
+        verdict,
+        reason,
+        outcome,
+        support,
+        refute,
+        trials,
+        tuple(notes),
+        boards,
+        extra,
+        tuple(selection.data) if selection else (),
+    )
 
 
 def words(definition: Definition, outcome: Outcome, support: float, refute: float, stop: str = "") -> tuple[str, str]:

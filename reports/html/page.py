@@ -159,10 +159,10 @@ def _row(table: Table, row: Row, span: str, spans: bool) -> Iterator[str]:
 
 
 def _cell(column: Column, cell: Cell) -> str:
-    kind = column.align + ("" if cell.tone in ("plain", "best") else f" {cell.tone}")
+    kind = column.align + (" wrap" if column.wrap else "") + ("" if cell.tone in ("plain", "best") else f" {cell.tone}")
     sort = f' data-v="{_number(cell.value)}"' if isinstance(cell.value, int | float) else ""
     tip = f' title="{escape(short(cell.note, 400))}"' if cell.note else ""
-    text = _t(cell.text, 96)
+    text = _t(cell.text, 400 if column.wrap else 96)
     if cell.id:
         bounds = "" if cell.low is None or cell.high is None else f' title="95 % interval {cell.low:.5g} to {cell.high:.5g}"'
         text = f'<button type="button" data-id="{cell.id}" data-metric="{_data(cell.metric)}"{bounds}>{text}</button>'

@@ -26,7 +26,11 @@ def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         content = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
         kind = {"kind": type(value).__name__.lower()} if type(value).__name__ in ("Table", "Text", "Facts", "Code", "Plot") else {}
-        return kind | {name: one for name, one in content.items() if one not in ("", None, [], {}) or name in ("text", "value", "rows")}
+        return kind | {
+            name: one
+            for name, one in content.items()
+            if not (one in ("", None, [], {}) or one is False) or name in ("text", "value", "rows")
+        }
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

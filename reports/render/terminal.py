@@ -58,7 +58,8 @@ def _table(table: Table, console: Console, heading: str) -> None:
         text = column.title if not column.unit or column.unit in column.title else f"{column.title} ({column.unit})"
         out.add_column(RichText(short(text, 40)), justify=column.align, overflow="fold", no_wrap=column.align == "right")
     for row in table.rows:
-        out.add_row(*(RichText(short(cell.text, 48), style=STYLES[cell.tone]) for cell in row.cells))
+        cells = zip(table.columns, row.cells, strict=True)
+        out.add_row(*(RichText(short(cell.text, 400 if column.wrap else 48), style=STYLES[cell.tone]) for column, cell in cells))
     console.print(out)
     for note in table.notes:
         console.print(RichText(printable(note), style="dim"))

@@ -1,0 +1,239 @@
+"""Two sides compared: methods, commits, machines or ledgers. Paired where pairs exist; only what changed is shown by default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from db.ledger import Ledger
+from reports.boards import differing
+from reports.document import Cell, Column, Document, Row, Section, Table, Text
+from reports.errors import BadQuestion, NotPaired
+from reports.numbers import formatter
+from reports.sides import By, Group, Side, kind_of, load_side
+from reports.stats.distributions import student_cdf, student_quantile
+from reports.stats.multiplicity import holm
+from reports.stats.paired import differences, paired_t
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A group on both sides. `p` is raw, `adjusted` corrected over all groups compared; `worse`: in the metric's bad direction."""
+
+    group: Group
+    direction: str
+    unit: str
+    n: int
+    a: float
+    b: float
+    effect: float
+    low: float
+    high: float
+    p: float
+    test: str
+    trials: tuple[str, ...]
+    adjusted: float = float("nan")
+
+    @property
+    def changed(self) -> bool:
+        return self.adjusted < LEVEL
+
+    @property
+    def worse(self) -> bool:
+        return self.changed and ((self.direction == "lower" and self.effect > 0) or (self.direction == "higher" and self.effect < 0))
+
+    @property
+    def relative(self) -> float:
+        return self.effect / abs(self.a) if self.a else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All changes, B minus A, and what could not be compared."""
+
+    a: str
+    b: str
+    by: By
+    changes: tuple[Change, ...]
+    pairs: int
+    alone: int  #: groups that only one side has
+    too_few: tuple[str, ...] = field(default_factory=tuple)
+
+
+def compare(
+    ledger: Ledger, a: str, b: str, *, by: By | None = None, metric: str = "", other: Callable[[str], Ledger] | None = None
+) -> Comparison:
+    """B compared with A, which name ledger files or URLs, methods (with `:name=value,...`), commits or machines; `by` says which.
+
+    `other` opens a ledger by URL. Raises NotPaired when no group exists on both sides with a common seed.
+    """
+    kind = by or kind_of(ledger, a, b)
+    if kind == "ledger":
+        if other is None:
+            raise BadQuestion("Comparing ledgers needs a way to open them.")
+        sides = []
+        for url in (a, b):
+            with other(url) as opened:
+                sides.append(load_side(opened, url, "ledger"))
+    else:
+        sides = [load_side(ledger, name, kind) for name in (a, b)]
+    declared = {(row["task"], row["metric"]): row for row in _metrics(ledger if kind != "ledger" else other, a)}
+    return _compare(sides[0], sides[1], kind, declared, metric)
+
+
+def _metrics(source: Any, url: str) -> list[dict[str, Any]]:
+    sql = "SELECT task, metric, direction, unit, is_primary FROM metrics"
+    if isinstance(source, Ledger):
+        return source.query(sql).to_pylist()  # type: ignore[no-any-return]
+    with source(url) as opened:
+        return opened.query(sql).to_pylist()  # type: ignore[no-any-return]
+
+
+def _compare(a: Side, b: Side, kind: By, declared: Mapping[tuple[str, str], Mapping[str, Any]], metric: str) -> Comparison:
+    common = sorted(group for group in a.values if group in b.values and metric in ("", group[-1]))
+    alone = len(a.values.keys() ^ b.values.keys())
+    changes, too_few, pairs = [], [], 0
+    for group in common:
+        seeds = sorted(a.values[group].keys() & b.values[group].keys())
+        info = declared.get((group[1], group[-1]), {})
+        unit = str(info.get("unit", ""))
+        label = f"{group[1]} {group[3].rpartition('/')[2]} {group[-1]}".replace("  ", " ")
+        timing = unit in ("s", "second", "seconds", "ms") and kind in ("commit", "machine", "ledger")
+        keys = tuple(dict.fromkeys(key for side in (a, b) for key in side.trials[group].values()))
+        if timing:
+            change = _timing(group, a, b, info, unit, keys)
+        elif len(seeds) >= 2:
+            left, right = (np.array([side.values[group][seed] for seed in seeds]) for side in (a, b))
+            test = paired_t(differences(right, left))
+            change = Change(
+                group,
+                str(info.get("direction", "none")),
+                unit,
+                len(seeds),
+                float(left.mean()),
+                float(right.mean()),
+                test.effect,
+                test.low,
+                test.high,
+                test.p,
+                "paired t over seeds",
+                keys,
+            )
+        else:
+            change = None
+        if change is None:
+            too_few.append(label)
+            continue
+        pairs += change.n
+        changes.append(change)
+    if not changes and not too_few:
+        raise NotPaired(f"{a.name} and {b.name} have no task, configuration and metric in common, so they can't be compared.")
+    adjusted = holm(np.array([change.p for change in changes]))
+    corrected = (_with(change, float(p)) for change, p in zip(changes, adjusted, strict=True))
+    return Comparison(
+        a.name, b.name, kind, tuple(sorted(corrected, key=lambda change: (change.adjusted, change.group))), pairs, alone, tuple(too_few)
+    )
+
+
+def _with(change: Change, adjusted: float) -> Change:
+    from dataclasses import replace
+
+    return replace(change, adjusted=adjusted)
+
+
+def _timing(group: Group, a: Side, b: Side, info: Mapping[str, Any], unit: str, keys: tuple[str, ...]) -> Change | None:
+    """Times vary more between sessions than within one: Welch's t over the sessions' mean log times.
+
+    None with fewer than two sessions a side.
+    """
+    means = []
+    for side in (a, b):
+        by_session: dict[str, list[float]] = {}
+        for seed, value in side.values[group].items():
+            by_session.setdefault(side.sessions[group][seed], []).append(value)
+        if len(by_session) < 2 or min(min(values) for values in by_session.values()) <= 0:
+            return None
+        means.append(np.array([np.mean(np.log(values)) for values in by_session.values()]))
+    left, right = means
+    shares = [float(one.var(ddof=1)) / len(one) for one in means]
+    effect, error = float(right.mean() - left.mean()), float(np.sqrt(sum(shares)))
+    n = min(len(left), len(right))
+    base = float(np.exp(left.mean()))
+    if error == 0:
+        p, half = (0.0 if effect else 1.0), 0.0
+    else:
+        df = sum(shares) ** 2 / sum(share**2 / (len(one) - 1) for share, one in zip(shares, means, strict=True))
+        p = 2 * float(student_cdf(-abs(effect) / error, df))
+        half = float(student_quantile(0.975, df)) * error
+    shift, low, high = (base * (float(np.exp(x)) - 1) for x in (effect, effect - half, effect + half))
+    test = f"Welch's t of log time over {len(left)} and {len(right)} sessions"
+    return Change(group, str(info.get("direction", "lower")), unit, n, base, base + shift, shift, low, high, p, test, keys)
+
+
+def comparison_document(found: Comparison, *, everything: bool = False) -> Document:
+    """The changes as a table; all groups with `everything`."""
+    shown = [change for change in found.changes if everything or change.changed]
+    changed, worse = sum(change.changed for change in found.changes), sum(change.worse for change in found.changes)
+    summary = (
+        f"{len(found.changes)} results compared over {found.pairs} pairs: {changed} changed, {worse} for the worse "
+        f"(5 % after Holm's correction over all of them). {found.alone} exist on one side only."
+    )
+    if found.too_few:
+        names = ", ".join(found.too_few[:5])
+        summary += f" {len(found.too_few)} have too few seeds or sessions to judge ({names}{', …' if len(found.too_few) > 5 else ''})."
+    heads = (
+        Column("task", "task", wrap=True),
+        Column("method", "method", wrap=True),
+        Column("metric", "metric"),
+        Column("a", "A", "right", doc=found.a),
+        Column("b", "B", "right", doc=found.b),
+        Column("effect", "B − A", "right"),
+        Column("relative", "change", "right"),
+        Column("n", "n", "right"),
+        Column("p", "p", "right", doc="Corrected over all results compared (Holm)."),
+        Column("test", "test", wrap=True),
+    )
+    rows = tuple(_row(change) for change in shown)
+    table = Table("compare", f"A: {found.a}. B: {found.b}.", heads, rows)
+    blocks = (Text(summary), table) if rows else (Text(summary),)
+    return Document(f"Compare by {found.by}", (Section(f"{found.a} → {found.b}", "compare", blocks),))
+
+
+def _row(change: Change) -> Row:
+    _, task, task_params, method, params, metric = change.group
+    write = formatter([change.a, change.b], [(change.high - change.low) / 2])
+    arrow = {"lower": " ↓", "higher": " ↑"}.get(change.direction, "")
+    config = "" if params in ("", "{}") else " " + differing([params, "{}"], [1, 1])[0]
+    where = "" if task_params in ("", "{}") else " " + differing([task_params, "{}"], [1, 1])[0]
+    tone: Literal["bad", "good", "plain"] = "bad" if change.worse else "good" if change.changed and change.direction != "none" else "plain"
+    relative = change.relative
+    return Row(
+        (
+            Cell(task + where, task),
+            Cell((method + config).strip(), method),
+            Cell(metric + arrow, metric),
+            Cell(write(change.a), change.a),
+            Cell(write(change.b), change.b),
+            Cell(f"{write(change.effect)} [{write(change.low)}, {write(change.high)}]", change.effect, change.low, change.high, tone=tone),
+            Cell("–" if np.isnan(relative) else f"{relative:+.1%}".replace("-", "−"), None if np.isnan(relative) else relative, tone=tone),
+            Cell(str(change.n), change.n, tone="muted"),
+            Cell(f"{change.adjusted:.2g}" if change.adjusted >= 1e-4 else "<0.0001", change.adjusted),
+            Cell(change.test, tone="muted"),
+        ),
+        change.trials,
+    )
+
+
+def regressions(found: Comparison, primary: Sequence[tuple[str, str]], tolerance: float) -> list[Change]:
+    """Changes for the worse beyond `tolerance` (a share of A's value) in the metrics of `primary` (task, metric); all when empty."""
+    chosen = set(primary)
+    return [
+        change
+        for change in found.changes
+        if change.worse and (not chosen or (change.group[1], change.group[-1]) in chosen) and not abs(change.relative) <= tolerance
+    ]

@@ -1,0 +1,212 @@
+"""Comparisons of methods, commits, machines and ledgers with known changes; the gate's exit codes; cells resolved from ids."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats as ss
+from sample_ledger import ENVIRONMENT, NOW, Result, fill, method, metric, task, trial_of
+from typer.testing import CliRunner
+
+from db import open_ledger
+from db.ledger import Ledger
+from db.records import Attempt, Catalogue, Environment, Run
+from reports.boards import Question, load_boards
+from reports.compare import compare, comparison_document, regressions
+from reports.errors import BadQuestion, NotPaired
+from reports.standings import standing
+from reports.why import find, why
+
+TASK = "toy/t"
+CATALOGUE = Catalogue(
+    tasks=[task(TASK, "Toy", [metric(TASK, "loss", "lower", primary=True), metric(TASK, "seconds", "lower", "s")])],
+    methods=[method(f"toy/{name}", name) for name in "ab"],
+)
+RNG = np.random.default_rng(5)
+LOSS = {name: RNG.normal(1.0, 0.1, 10) for name in "ab"}
+
+
+def results(shift: float = 0.0, slower: float = 1.0, session: float = 1.0) -> list[Result]:
+    return [
+        Result(
+            TASK,
+            f"toy/{name}",
+            seed,
+            {"loss": float(LOSS[name][seed] + shift * (name == "b")), "seconds": slower * session * (1 + 0.001 * seed)},
+        )
+        for name in "ab"
+        for seed in range(10)
+    ]
+
+
+def rerun(ledger: Ledger, run: str, commit: str, host: str, of: list[Result]) -> None:
+    """Record the same trials again, as another commit on another machine would: replicates."""
+    content = {**ENVIRONMENT.content, "git": {"commit": commit, "dirty": False}, "hostname": host}
+    environment = Environment((commit + host).encode().hex().ljust(64, "0")[:64], content)
+    ledger.write_catalogue(CATALOGUE)
+    ledger.start_run(Run(run, "s", "", "inline", [], len(of)), environment)
+    trials = [trial_of(result) for result in of]
+    ledger.submit(run, trials)
+    ledger.record(
+        [
+            Attempt(f"{run}-{trial.key[:20]}", trial.key, run, "ok", NOW, NOW, 1.0, 1.0, "w", environment.hash, result.metrics)
+            for trial, result in zip(trials, of, strict=True)
+        ],
+        [environment],
+    )
+
+
+def test_two_methods_are_compared_by_a_paired_t_test_like_scipy(empty_ledger: Ledger) -> None:
+    fill(empty_ledger, CATALOGUE, results(shift=0.2))
+    found = compare(empty_ledger, "a", "toy/b", metric="loss")
+    [change] = found.changes
+    want = ss.ttest_rel(LOSS["b"] + 0.2, LOSS["a"])
+    assert (change.p, change.n) == (pytest.approx(want.pvalue, rel=1e-9), 10)
+    assert change.effect == pytest.approx(float(np.mean(LOSS["b"] + 0.2 - LOSS["a"])))
+
+
+def test_only_what_changed_between_commits_is_shown_and_worse_is_told_from_better(empty_ledger: Ledger) -> None:
+    rerun(empty_ledger, "one", "aaaa1111", "north", results())
+    rerun(empty_ledger, "two", "bbbb2222", "south", results(shift=0.05))
+    for a, b in (("aaaa", "bbbb"), ("north", "south")):
+        found = compare(empty_ledger, a, b)
+        assert found.by == ("commit" if a == "aaaa" else "machine")
+        changed = [change for change in found.changes if change.changed]
+        assert [(change.group[3], change.group[-1], change.worse) for change in changed] == [("toy/b", "loss", True)]
+        [row] = comparison_document(found).tables()[0].rows
+        assert row.cells[6].text == f"+{0.05 / LOSS['b'].mean():.1%}"
+        assert len(row.trials) == 10
+        assert not [change for change in compare(empty_ledger, b, a).changes if change.worse]
+
+
+def test_times_are_judged_by_sessions_not_by_seeds(empty_ledger: Ledger) -> None:
+    # Each session is 10 % off as a whole: seeds within a session would call that a change, sessions don't.
+    for at, session in enumerate((1.0, 1.1, 0.9)):
+        rerun(
+            empty_ledger,
+            f"one{at}",
+            "aaaa1111",
+            f"h{at}",
+            [dataclasses.replace(r, method_params={"k": at}) for r in results(session=session)],
+        )
+    for at, session in enumerate((1.12, 1.0, 1.15)):
+        rerun(
+            empty_ledger,
+            f"two{at}",
+            "bbbb2222",
+            f"h{at}",
+            [dataclasses.replace(r, method_params={"k": at}) for r in results(session=session)],
+        )
+    found = compare(empty_ledger, "aaaa", "bbbb", metric="seconds")
+    assert not found.changes
+    assert len(found.too_few) == 6  # one session per side and configuration: nobody can say
+
+
+def test_times_of_several_sessions_use_welch_on_logs_like_scipy(empty_ledger: Ledger, tmp_path: Path) -> None:
+    paths = []
+    for name, slow in (("x", 1.0), ("y", 1.5)):
+        paths.append(str(tmp_path / f"{name}.db"))
+        with open_ledger(paths[-1], create=True) as ledger:
+            for at, session in enumerate((1.0, 1.05, 0.95)):
+                seeds = [r for r in results(slower=slow, session=session) if r.seed % 3 == at]
+                rerun(ledger, f"{name}{at}", "aaaa1111", "h", seeds)
+    with open_ledger(paths[0], read_only=True) as ledger:
+        found = compare(ledger, *paths, other=lambda url: open_ledger(url, read_only=True), metric="seconds")
+    logs = [
+        [
+            np.mean(np.log([slow * session * (1 + 0.001 * seed) for seed in range(10) if seed % 3 == at]))
+            for at, session in enumerate((1, 1.05, 0.95))
+        ]
+        for slow in (1.0, 1.5)
+    ]
+    want = ss.ttest_ind(logs[1], logs[0], equal_var=False).pvalue
+    assert found.changes[0].p == pytest.approx(want, rel=1e-6)
+    assert found.changes[0].worse
+    assert found.changes[0].relative == pytest.approx(0.5, rel=1e-6)
+
+
+def test_what_cannot_be_compared_says_so(empty_ledger: Ledger) -> None:
+    fill(empty_ledger, CATALOGUE, results())
+    with pytest.raises(BadQuestion, match="not both ledgers, methods, commits or machines"):
+        compare(empty_ledger, "a", "nobody")
+    fill(empty_ledger, Catalogue(), [Result("toy/other", "toy/lonely", 0, {"loss": 1.0})], "second")
+    with pytest.raises(NotPaired, match="in common"):
+        compare(empty_ledger, "a", "lonely")
+    fill(empty_ledger, Catalogue(), [Result(TASK, "toy/a", 0, {"loss": 1.0}, method_params={"bits": bits}) for bits in (2, 3)], "third")
+    with pytest.raises(BadQuestion, match="configurations"):
+        compare(empty_ledger, "a", "b")
+    assert len(compare(empty_ledger, "a:bits=2", "a:bits=3").too_few) == 1
+
+
+def test_regressions_respect_metrics_and_tolerance(empty_ledger: Ledger) -> None:
+    rerun(empty_ledger, "one", "aaaa1111", "h", results())
+    rerun(empty_ledger, "two", "bbbb2222", "h2", results(shift=0.05))
+    found = compare(empty_ledger, "aaaa", "bbbb")
+    assert len(regressions(found, [(TASK, "loss")], 0.0)) == 1
+    assert regressions(found, [(TASK, "seconds")], 0.0) == []
+    assert regressions(found, [(TASK, "loss")], 0.2) == []
+
+
+@pytest.fixture
+def two_commits(tmp_path: Path) -> str:
+    path = str(tmp_path / "two.db")
+    with open_ledger(path, create=True) as ledger:
+        rerun(ledger, "one", "aaaa1111", "h", results())
+        rerun(ledger, "two", "bbbb2222", "h2", results(shift=0.05))
+    return path
+
+
+def invoke(*args: str) -> tuple[int, str]:
+    from harness.cli import app
+
+    found = CliRunner().invoke(app, list(args))
+    return found.exit_code, found.output
+
+
+def test_gate_exits_4_on_a_regression_0_without_and_1_when_it_saw_too_little(two_commits: str) -> None:
+    assert invoke("gate", "--base", "aaaa", "--head", "bbbb", "--db", two_commits)[0] == 4
+    assert invoke("gate", "--base", "bbbb", "--head", "aaaa", "--db", two_commits)[0] == 0
+    code, text = invoke("gate", "--base", "bbbb", "--head", "aaaa", "--min-pairs", "1000", "--db", two_commits)
+    assert (code, "fewer than the 1000" in text) == (1, True)
+
+
+def test_compare_command_prints_json(two_commits: str) -> None:
+    code, text = invoke("compare", "aaaa", "bbbb", "--json", "--db", two_commits)
+    assert code == 0
+    assert "1 changed, 1 for the worse" in text
+
+
+def test_why_resolves_every_cell_of_a_board_and_shows_the_same_mean(ledger: Ledger) -> None:
+    [board] = load_boards(ledger, Question("robust_training"))
+    table = standing(board).table
+    for at in range(len(board.entries)):
+        place = board.coordinates(at, "robust_accuracy")
+        assert find(ledger, place.short_id()) == place
+        document = why(ledger, place.short_id()[:8])
+        facts = dict(document.sections[0].blocks[0].items)  # type: ignore[union-attr]
+        assert facts["mean"].startswith(f"{table.mean[at]:.6g}, 95 % interval [{table.low[at]:.6g}")
+        assert {row.trials[0] for row in document.tables()[0].rows} == set(board.trial_keys(at))
+
+
+def test_why_refuses_what_is_not_an_id(ledger: Ledger) -> None:
+    with pytest.raises(BadQuestion, match="hexadecimal"):
+        why(ledger, "mean of rtn")
+    with pytest.raises(BadQuestion, match="No cell"):
+        why(ledger, "0123456789ab")
+
+
+def test_commands_that_read_import_neither_torch_nor_ray(sample_path: Path) -> None:
+    import subprocess
+
+    code = (
+        "import sys; from harness.cli import app; from typer.testing import CliRunner\n"
+        f"for args in (['leaderboard', 'pruning'], ['report', '--out', {str(sample_path.parent / 'r')!r}], ['why', '0123456789ab']):\n"
+        f"    CliRunner().invoke(app, [*args, '--db', {str(sample_path)!r}])\n"
+        "print([name for name in ('torch', 'ray', 'sklearn', 'scipy.stats') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.strip() == "[]"
