@@ -16,6 +16,7 @@ from tasks.pruning.methods.mfac import MFac
 from tasks.pruning.methods.obd import OptimalBrainDamage
 from tasks.pruning.methods.random import Random
 from tasks.pruning.methods.snip import Snip
+from tasks.pruning.methods.sparsegpt import SparseGpt
 from tasks.pruning.methods.wanda import Wanda
 from tasks.pruning.protocol import TrainingData, keep_largest, keep_largest_per_layer
 
@@ -73,6 +74,34 @@ def test_wanda_keeps_by_weight_times_input_norm_in_each_row():
     network = Mlp((np.array([[3.0, 2.0, 1.0], [1.0, 1.1, 1.2]], dtype=np.float32),), (np.zeros(2, dtype=np.float32),))
     data = TrainingData(np.array([[1.0, 1.0, 4.0], [0.0, 1.0, 0.0]], dtype=np.float32), np.array([0, 1]))
     np.testing.assert_array_equal(pruned(Wanda(), 2, network, data), [np.array([[0, 0, 1], [0, 0, 1.2]], dtype=np.float32)])
+
+
+def test_sparsegpt_equals_least_squares_when_the_pruned_columns_come_first():
+    """A sweep from left to right compensates pruned columns by all that follow: then it is the exact constrained least squares."""
+    rng = np.random.default_rng(3)
+    inputs = rng.normal(size=(200, 10)).astype(np.float32)
+    weight = rng.normal(size=(1, 10)).astype(np.float32) + 3
+    weight[:, :4] = [[1e-3, -2e-3, 3e-3, 1e-3]]
+    found = SparseGpt(damping=1e-9).prune_layer(weight, inputs, kept=6, of=10)
+    exact, *_ = np.linalg.lstsq(inputs[:, 4:].astype(float), inputs.astype(float) @ weight[0], rcond=None)
+    np.testing.assert_allclose(found, [[0, 0, 0, 0, *exact]], rtol=1e-5)
+
+
+def test_sparsegpt_loses_less_output_than_masking_the_same_weights_and_keeps_every_budget():
+    rng = np.random.default_rng(4)
+    inputs = (rng.normal(size=(100, 3)) @ rng.normal(size=(3, 8)) + 0.1 * rng.normal(size=(100, 8))).astype(np.float32)
+    weight = rng.normal(size=(12, 8)).astype(np.float32)
+    found = SparseGpt(block=4).prune_layer(weight, inputs, kept=1, of=2)
+    assert [int((found[:, columns] != 0).sum()) for columns in (slice(0, 4), slice(4, 8))] == [24, 24]
+    masked = weight * (found != 0)
+    assert np.linalg.norm(inputs @ (found - weight).T) < 0.7 * np.linalg.norm(inputs @ (masked - weight).T)
+
+
+def test_sparsegpt_drops_the_weights_of_inputs_that_are_always_zero():
+    inputs = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    inputs[:, 1] = 0
+    weight = np.array([[1.0, 100.0, 2.0, 3.0]], dtype=np.float32)
+    np.testing.assert_allclose(SparseGpt().prune_layer(weight, inputs, kept=3, of=4), [[1, 0, 2, 3]], rtol=1e-6)
 
 
 def test_snip_score_is_the_first_order_change_of_the_loss():
