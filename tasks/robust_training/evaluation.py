@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kernels.robust_training.apgd import apgd, targeted_dlr
-from kernels.robust_training.linf import Ball, fgsm, input_gradient, margin, pgd_breaks
+from kernels.robust_training.linf import Ball, Loss, cross_entropy, fgsm, input_gradient, margin, pgd_breaks
 from kernels.robust_training.square import square_breaks
 
 RESTARTS = 5  #: random starts of PGD-50
@@ -58,37 +58,37 @@ def attack(model: nn.Module, images: Tensor, labels: Tensor, epsilon: float, gen
         first_broken[name] = first_broken.get(name, 0) + int((fell & ~broken).sum())
         broken.logical_or_(fell)
 
-    def survivors(name: str, run: Callable[[Tensor, Tensor, Ball], Tensor]) -> None:
-        left = ~broken
+    def survivors(name: str, run: Callable[[Tensor, Tensor, Tensor, Ball], Tensor]) -> None:
+        start, left = ball.uniform(generator), ~broken  # starts are drawn for all: the same for every method under test
         fell = torch.zeros_like(broken)
         if left.any():
-            fell[left] = run(images[left], labels[left], ball.only(left))
+            fell[left] = run(start[left], images[left], labels[left], ball.only(left))
         record(name, fell)
 
-    def pgd50(_: Tensor, labels: Tensor, ball: Ball) -> Tensor:
-        return pgd_breaks(model, ball.uniform(generator), labels, ball, 50, epsilon / 10)
+    def pgd50(loss: Loss) -> Callable[[Tensor, Tensor, Tensor, Ball], Tensor]:
+        return lambda start, _, labels, ball: pgd_breaks(model, start, labels, ball, 50, epsilon / 10, loss)
 
-    def pgd50_margin(_: Tensor, labels: Tensor, ball: Ball) -> Tensor:
-        return pgd_breaks(model, ball.uniform(generator), labels, ball, 50, epsilon / 10, margin)
-
-    def apgd_targeted(rank: int) -> Callable[[Tensor, Tensor, Ball], Tensor]:
-        def run(images: Tensor, labels: Tensor, ball: Ball) -> Tensor:
+    def apgd_targeted(rank: int) -> Callable[[Tensor, Tensor, Tensor, Ball], Tensor]:
+        def run(start: Tensor, images: Tensor, labels: Tensor, ball: Ball) -> Tensor:
             with torch.no_grad():
                 likely = model(images).scatter(1, labels[:, None], -torch.inf).argsort(1, descending=True)
-            return apgd(model, ball.uniform(generator), labels, ball, epsilon, APGD_STEPS, targeted_dlr(likely[:, rank]))[1]
+            return apgd(model, start, labels, ball, epsilon, APGD_STEPS, targeted_dlr(likely[:, rank]))[1]
 
         return run
+
+    def square(_: Tensor, images: Tensor, labels: Tensor, ball: Ball) -> Tensor:
+        return square_breaks(model, images, labels, epsilon, SQUARE_STEPS, generator)
 
     record("clean", wrong)
     record("fgsm", by_fgsm)
     record("pgd20", by_pgd20)
     for _ in range(RESTARTS):
-        survivors("pgd50", pgd50)
+        survivors("pgd50", pgd50(cross_entropy))
     after_pgd50 = standing(broken)
-    survivors("pgd50-margin", pgd50_margin)
+    survivors("pgd50-margin", pgd50(margin))
     for rank in range(TARGETS):
         survivors("apgd-targeted", apgd_targeted(rank))
-    survivors("square", lambda images, labels, _: square_breaks(model, images, labels, epsilon, SQUARE_STEPS, generator))
+    survivors("square", square)
     return Verdict(
         clean=standing(wrong),
         fgsm=standing(wrong | by_fgsm),

@@ -40,7 +40,7 @@ class Shift:
 @contextmanager
 def frozen_statistics(model: nn.Module) -> Iterator[None]:
     """Batch normalisation keeps using batch statistics, but its running averages stay as they are."""
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
     before = [module.momentum for module in norms]
     for module in norms:
         module.momentum = 0.0
