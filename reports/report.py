@@ -14,7 +14,7 @@ from reports.curves import load_curves
 from reports.document import Block, Cell, Column, Document, Facts, Plot, Row, Section, Table, Text
 from reports.errors import BadQuestion
 from reports.leaderboard import board_table
-from reports.plots.build import figures
+from reports.plots.build import family_palette, figures
 from reports.plots.specs import curve_metrics
 from reports.standings import Policy, Standing, standing
 
@@ -85,7 +85,7 @@ def _leaders(standings: Mapping[str, Sequence[Standing]]) -> Table:
     heads = (
         Column("task", "task"),
         Column("metric", "ranked by"),
-        Column("first", "first place", doc="Methods that can't be told apart from the best mean."),
+        Column("first", "first place", doc="Methods that can't be told apart from the best mean.", wrap=True),
         Column("of", "of", "right", doc="Methods with a result."),
     )
     rows = []
@@ -107,11 +107,14 @@ def _leaders(standings: Mapping[str, Sequence[Standing]]) -> Table:
 def family_page(ledger: Ledger, family: str, standings: Sequence[Standing]) -> Section:
     """The boards of a family, each with its plots."""
     curves = load_curves(ledger, [ranked.board for ranked in standings], curve_metrics(family))
+    palette = family_palette(standings)
     parts = []
     for ranked in standings:
         board = ranked.board
         blocks: list[Block] = [board_table(ranked, all_metrics=True)]
-        blocks += [Plot(f"plot-{board.anchor}-{number}", figure) for number, figure in enumerate(figures(ranked, curves[board.anchor]), 1)]
+        blocks += [
+            Plot(f"plot-{board.anchor}-{number}", figure) for number, figure in enumerate(figures(ranked, curves[board.anchor], palette), 1)
+        ]
         parts.append(Section(board.name, f"board-{board.anchor}", tuple(blocks), summary=_first_line(board)))
     return Section(title(family), anchor(family), (), tuple(parts), "Families")
 

@@ -16,6 +16,9 @@ from reports.render.clean import printable, short
 #: A filter box above fewer rows than this is clutter.
 FILTER_FROM = 7
 
+#: Cells up to this many characters stay on one line.
+SHORT = 34
+
 
 def asset(name: str) -> str:
     """Text of a file shipped beside this module."""
@@ -143,7 +146,7 @@ def _head(column: Column) -> str:
     unit = f' <span class="unit">{_t(column.unit)}</span>' if column.unit and column.unit not in column.title else ""
     tip = f' title="{escape(printable(column.doc))}"' if column.doc else ""
     words = _t(column.title, 60).replace("_", "_<wbr>").replace(" ↓", "\u00a0↓").replace(" ↑", "\u00a0↑")
-    return f'<th scope="col" class="{column.align}"{tip}>{words}{unit}</th>'
+    return f'<th scope="col" class="{_classes(column)}"{tip}>{words}{unit}</th>'
 
 
 def _row(table: Table, row: Row, span: str, spans: bool) -> Iterator[str]:
@@ -158,8 +161,17 @@ def _row(table: Table, row: Row, span: str, spans: bool) -> Iterator[str]:
     yield "</tr>"
 
 
+def _classes(column: Column) -> str:
+    return column.align + (" pin" if column.key == "method" else "")
+
+
 def _cell(column: Column, cell: Cell) -> str:
-    kind = column.align + (" wrap" if column.wrap else "") + ("" if cell.tone in ("plain", "best") else f" {cell.tone}")
+    kind = (
+        _classes(column)
+        + (" short" if len(cell.text) <= SHORT else "")
+        + (" wrap" if column.wrap else "")
+        + ("" if cell.tone in ("plain", "best") else f" {cell.tone}")
+    )
     sort = f' data-v="{_number(cell.value)}"' if isinstance(cell.value, int | float) else ""
     tip = f' title="{escape(short(cell.note, 400))}"' if cell.note else ""
     text = _t(cell.text, 400 if column.wrap else 96)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
+from reports.boards import natural
 from reports.curves import Curve
 from reports.numbers import formatter
 from reports.plots.figure import Axis, Figure, Panel, Point, Series
@@ -22,17 +23,28 @@ MOST_PANELS = 12
 MOST_ROWS = 40
 
 
-def figures(standing: Standing, curves: Mapping[str, Curve]) -> list[Figure]:
+Palette = Mapping[str, int]
+
+
+def family_palette(standings: Sequence[Standing]) -> Palette:
+    """A colour index per method label and per entry name, the same on every board of the family."""
+    labels = sorted({entry.label for ranked in standings for entry in ranked.board.entries})
+    names = sorted({entry.name for ranked in standings for entry in ranked.board.entries}, key=natural)
+    return {name: at for at, name in enumerate(names)} | {label: at for at, label in enumerate(labels)}
+
+
+def figures(standing: Standing, curves: Mapping[str, Curve], palette: Palette | None = None) -> list[Figure]:
     """The figures of a board; never empty when any entry has a result."""
+    palette = palette or family_palette([standing])
     if not standing.ranked:
         return []
     out: list[Figure] = []
     for spec in FAMILY_PLOTS.get(standing.board.family, FALLBACK):
         made: Figure | None
         if isinstance(spec, TradeOff):
-            made = _trade_off(standing, spec) if all(name in standing.board.metrics for name in spec.needs) else None
+            made = _trade_off(standing, spec, palette) if all(name in standing.board.metrics for name in spec.needs) else None
         elif isinstance(spec, Curves):
-            made = _curves(standing, spec, curves[spec.metric]) if spec.metric in curves else None
+            made = _curves(standing, spec, curves[spec.metric], palette) if spec.metric in curves else None
         elif isinstance(spec, Reliability):
             made = _reliability(standing, spec, curves) if all(name in curves for name in spec.needs) else None
         else:
@@ -46,15 +58,7 @@ def _better(direction: str) -> Literal["lower", "higher"] | None:
     return "lower" if direction == "lower" else "higher" if direction == "higher" else None
 
 
-def colors(standing: Standing) -> dict[str, int]:
-    """A colour index per method label, stable over the figures of a board: best method first."""
-    out: dict[str, int] = {}
-    for at in standing.order:
-        out.setdefault(standing.board.entries[at].label, len(out))
-    return out
-
-
-def _trade_off(standing: Standing, spec: TradeOff) -> Figure | None:
+def _trade_off(standing: Standing, spec: TradeOff, palette: Palette) -> Figure | None:
     board = standing.board
     x_metric, y_metric = board.metrics[spec.x], board.metrics[spec.y]
     x, y = standing.secondary(spec.x), standing.secondary(spec.y)
@@ -65,12 +69,11 @@ def _trade_off(standing: Standing, spec: TradeOff) -> Figure | None:
             points[at] = Point(float(x.mean[at]), float(y.mean[at]), low, high, x_low, x_high, entry.short)
     if not points:
         return None
-    palette = colors(standing)
     series = []
-    for label, color in palette.items():
+    for label in dict.fromkeys(board.entries[at].label for at in standing.order):
         mine = tuple(points[at] for at in sorted(points) if board.entries[at].label == label)
         if mine:
-            series.append(Series(label, mine, "scatter", color))
+            series.append(Series(label, mine, "scatter", palette[label]))
     signs = np.array([-1.0 if metric.direction == "higher" else 1.0 for metric in (x_metric, y_metric)])
     keys = list(points)
     front = pareto_front(np.array([[points[at].x, points[at].y] for at in keys]) * signs)
@@ -90,7 +93,7 @@ def _trade_off(standing: Standing, spec: TradeOff) -> Figure | None:
     )
 
 
-def _curves(standing: Standing, spec: Curves, curve: Curve) -> Figure | None:
+def _curves(standing: Standing, spec: Curves, curve: Curve, palette: Palette) -> Figure | None:
     board = standing.board
     measured = [at for at in standing.order if not np.isnan(curve.values[at]).all()]
     if not measured:
@@ -106,7 +109,7 @@ def _curves(standing: Standing, spec: Curves, curve: Curve) -> Figure | None:
         if spec.x_scale == "log":
             points = tuple(point for point in points if point.x > 0)
         loud = number < MOST_LINES
-        series.append(Series(board.entries[at].name, points, "line", number if loud else -1, quiet=not loud))
+        series.append(Series(board.entries[at].name, points, "line", palette[board.entries[at].name] if loud else -1, quiet=not loud))
     left_out = len(measured) - min(len(measured), MOST_LINES)
     caption = "Mean over seeds with 95 % interval" + (f"; the {left_out} methods that rank lower are grey." if left_out else ".")
     metric = board.metrics.get(spec.metric)

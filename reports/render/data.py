@@ -16,6 +16,9 @@ from reports.plots.figure import guard
 #: Raised when a field changes its meaning or goes away.
 SCHEMA_VERSION = 1
 
+#: Fields that are written even when they are empty.
+ALWAYS = ("text", "value", "rows")
+
 
 def render_json(document: Document) -> str:
     """The document as JSON text. Non-finite numbers become null; empty fields are left out."""
@@ -25,12 +28,9 @@ def render_json(document: Document) -> str:
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         content = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-        kind = {"kind": type(value).__name__.lower()} if type(value).__name__ in ("Table", "Text", "Facts", "Code", "Plot") else {}
-        return kind | {
-            name: one
-            for name, one in content.items()
-            if not (one in ("", None, [], {}) or one is False) or name in ("text", "value", "rows")
-        }
+        name = type(value).__name__
+        kind = {"kind": name.lower()} if name in ("Table", "Text", "Facts", "Code", "Plot") else {}
+        return kind | {key: one for key, one in content.items() if key in ALWAYS or not (one in ("", None, [], {}) or one is False)}
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
