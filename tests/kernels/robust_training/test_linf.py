@@ -175,6 +175,93 @@ def test_apgd_reaches_the_corner_of_a_linear_loss_and_never_loses_its_best_point
     torch.testing.assert_close(corner, torch.tensor([[0.3, 0.7, 0.3]]))
 
 
+class Bump(nn.Module):
+    """Class 1 wins only within 0.05 of x = 0.6, where its logit 1 - ((x - 0.6) / 0.05)^2 is above that of class 0, which is zero."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([0 * x, 1 - ((x - 0.6) / 0.05) ** 2], 1)
+
+
+def test_an_example_that_any_iterate_breaks_counts_as_broken():
+    images, labels = torch.tensor([[0.58], [0.40]]), torch.tensor([0, 0])
+    ball = Ball.around(images, 0.3)
+    last = pgd(lambda x: input_gradient(Bump(), x, labels), images, ball, 1, 0.2)
+    assert Bump()(last).argmax(1).tolist() == [0, 1]  # the first example leaves the bump again, the second reaches it
+    assert pgd_breaks(Bump(), images, labels, ball, 1, 0.2).tolist() == [True, True]
+    assert pgd_breaks(Bump(), images, labels, ball, 0, 0.2).tolist() == [True, False]
+
+
+def published_apgd(f, grad, start: float, low: float, high: float, epsilon: float, steps: int, marks: list[int]) -> float:
+    """Algorithm 1 of Croce and Hein 2020 for one pixel, line by line in plain floats: the largest loss found."""
+
+    def project(x: float) -> float:
+        return min(max(x, low), high)
+
+    def sign(g: float) -> float:
+        return (g > 0) - (g < 0)
+
+    eta, x0 = 2 * epsilon, start
+    x1 = project(x0 + eta * sign(grad(x0)))
+    f_max, x_max = max((f(x0), x0), (f(x1), x1))
+    values, etas, maxima, marks = [f(x0), f(x1)], [eta], [f(x0)], [0, *marks]
+    previous, current = x0, x1
+    rises = [f(x1) > f(x0)]
+    for k in range(1, steps + 1):
+        if k in marks:  # x_k is known: conditions 1 and 2 look at what happened since the last mark
+            last = marks[marks.index(k) - 1]
+            few = sum(rises[last:k]) < 0.75 * (k - last)
+            same = len(etas) > 1 and etas[-1] == etas[-2] and maxima[-1] == f_max
+            etas.append(eta)
+            maxima.append(f_max)
+            if few or same:
+                eta /= 2
+                etas[-1] = eta
+                current, values[-1] = x_max, f_max
+        if k == steps:
+            break
+        z = project(current + eta * sign(grad(current)))
+        following = project(current + 0.75 * (z - current) + 0.25 * (current - previous))
+        previous, current = current, following
+        rises.append(f(current) > values[-1])
+        values.append(f(current))
+        f_max, x_max = max((f_max, x_max), (f(current), current))
+    return f_max
+
+
+@pytest.mark.parametrize("steps", [10, 20, 50])
+def test_apgd_equals_published_algorithm_on_wavy_losses(steps: int):
+    generator = torch.Generator().manual_seed(6)
+    a, b, c = (torch.rand(40, generator=generator, dtype=torch.float64) for _ in range(3))
+
+    class Waves(nn.Module):
+        """One pixel per example; the loss of example i is a sum of two sines with its own phases."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            value = torch.sin(25 * x[:, 0] + 6 * a) + (0.5 + b) * torch.sin(60 * x[:, 0] + 6 * c)
+            return torch.stack([-value, 0 * value], 1)
+
+    def loss(logits: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        return -logits[:, 0]
+
+    start = torch.full((40, 1), 0.5, dtype=torch.float64)
+    ball = Ball.around(start, 0.3)
+    best, _ = apgd(Waves(), start, torch.zeros(40, dtype=torch.int64), ball, 0.3, steps, loss)
+    found = loss(Waves()(best), best)
+    for i in range(40):
+        pa, pb, pc = (float(v[i]) for v in (a, b, c))
+        expected = published_apgd(
+            lambda x: math.sin(25 * x + 6 * pa) + (0.5 + pb) * math.sin(60 * x + 6 * pc),  # noqa: B023 (used at once)
+            lambda x: 25 * math.cos(25 * x + 6 * pa) + 60 * (0.5 + pb) * math.cos(60 * x + 6 * pc),  # noqa: B023
+            0.5,
+            0.2,
+            0.8,
+            0.3,
+            steps,
+            checkpoints(steps),
+        )
+        assert float(found[i]) == pytest.approx(expected, rel=1e-9), i
+
+
 def test_square_side_halves_its_area_with_the_budget():
     assert square_side(1, 200, 8) == 5  # 0.8 * 64 / 2 = 25.6 pixels after the first, immediate halving
     sides = [square_side(step, 200, 8) for step in range(1, 201)]
