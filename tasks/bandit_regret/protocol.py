@@ -23,6 +23,7 @@ FACTS = {
     "norm_bound": "bound S on the Euclidean norm of theta",
     "gap": "smallest gap Delta between the best and the second mean",
     "misspecification": "bound zeta on |E[r | x] - x'theta|",
+    "kappa": "smallest slope of the link over the ball that holds theta",
     "range": "width of the interval [0, range] that holds every reward",
     "moment_order": "1 + eps, the order of a moment that is finite",
     "moment_bound": "bound u on E|r|^(1+eps)",
@@ -38,6 +39,8 @@ class Problem:
     dimension: int
     fixed_arms: bool  #: every round shows the same contexts
     facts: Mapping[str, float] = field(default_factory=dict)
+    link: str = "identity"  #: generalized linear bandits: identity or logistic
+    hold: int = 1  #: rounds for which each set of contexts stays
     noise_at: Callable[[int], float] | None = None  #: standard deviation of a round's noise, for methods that declare to know it
 
 
@@ -108,6 +111,10 @@ class BanditMethod(Method, family="bandit_regret"):
 
 class LinearMethod(BanditMethod):
     """A policy that uses contexts [arms, dimension]: linear bandits."""
+
+
+class GlmMethod(BanditMethod):
+    """A policy for generalized linear bandits, E[r | x] = mu(x'theta) with mu = `Problem.link`."""
 
 
 class ArmedMethod(BanditMethod):

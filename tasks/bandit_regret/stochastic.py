@@ -10,6 +10,7 @@ from pydantic import Field
 
 from tasks.api import Method
 from tasks.bandit_regret.armed import ArmedTask
+from tasks.bandit_regret.moments import absolute_moment, finite_order
 from tasks.bandit_regret.protocol import ArmedMethod
 from tasks.bandit_regret.regret import REGRET_METRICS, digest
 
@@ -56,15 +57,8 @@ class Stochastic(ArmedTask, name="stochastic", label="stochastic bandit", accept
 
         streams = self.streams(seed)
         means = streams.numpy("data").permutation(self._pattern())
-        laws = {
-            "bernoulli": world.BERNOULLI,
-            "gaussian": world.GAUSSIAN,
-            "student": world.STUDENT,
-            "pareto": world.PARETO,
-            "two_sided_pareto": world.TWO_SIDED_PARETO,
-        }
         return world.ArmedEnvironment(
-            law=laws[self.law],
+            law=world.LAWS[self.law],
             means=np.stack([means, means]),
             ends=np.array([self.horizon], np.int64),
             scale=float(self.scale),
@@ -76,23 +70,9 @@ class Stochastic(ArmedTask, name="stochastic", label="stochastic bandit", accept
         facts = {"horizon": self.horizon, "gap": float(-np.diff(np.sort(self._pattern())[::-1][:2])[0])}
         if self.law == "bernoulli":
             return {**facts, "range": 1.0, "noise_scale": 0.5, "moment_order": 2.0, "moment_bound": 1.0, "central_moment_bound": 0.25}
-        order = 2.0 if self.law == "gaussian" or self.tail > 2 else self.tail - min(0.1, (self.tail - 1) / 2)
+        order = finite_order(self.law, self.tail)
         central = self.scale**order * absolute_moment(self.law, self.tail, order)
         raw = (central ** (1 / order) + float(np.abs(self._pattern()).max())) ** order  # Minkowski
         # The standard deviation where there is one, else the scale that a user without better knowledge would set.
         spread = self.scale * math.sqrt(absolute_moment(self.law, self.tail, 2.0)) if order == 2.0 else self.scale
         return {**facts, "noise_scale": spread, "moment_order": order, "moment_bound": raw, "central_moment_bound": central}
-
-
-def absolute_moment(law: str, tail: float, order: float) -> float:
-    """E|X|^order of the centred noise laws with scale 1; for the centred Pareto an upper bound unless order is 2."""
-    gamma = math.gamma
-    if law == "gaussian":
-        return 2 ** (order / 2) * gamma((order + 1) / 2) / math.sqrt(math.pi)
-    if law == "student":
-        return tail ** (order / 2) * gamma((order + 1) / 2) * gamma((tail - order) / 2) / (math.sqrt(math.pi) * gamma(tail / 2))
-    raw = tail / (tail - order)
-    if law == "two_sided_pareto":
-        return raw
-    mean = tail / (tail - 1)
-    return raw - mean**2 if order == 2.0 else (raw ** (1 / order) + mean) ** order

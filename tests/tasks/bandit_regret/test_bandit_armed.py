@@ -26,8 +26,9 @@ from tasks.bandit_regret.methods.truncated_ucb import TruncatedUcb
 from tasks.bandit_regret.methods.tsallis_inf import TsallisInf, tsallis_weights
 from tasks.bandit_regret.methods.ucb1 import Ucb1
 from tasks.bandit_regret.methods.uniform import Uniform
+from tasks.bandit_regret.moments import absolute_moment
 from tasks.bandit_regret.referee import checkpoints
-from tasks.bandit_regret.stochastic import Stochastic, absolute_moment
+from tasks.bandit_regret.stochastic import Stochastic
 
 BOUNDED = [
     Uniform(),
