@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
-
 from db.dictionaries import next_id
 from db.errors import LedgerError
 from db.records import Catalogue, ClaimRow, VerdictRow
+from db.statements import text
 from db.values import canonical_json, clean, number_or_none
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def write(backend: Backend, connection: Connection, catalogue: Catalogue) -> Non
         for row in catalogue.methods
     ]
     _upsert(connection, "method", ("method",), methods)
-    first = next_id(connection, "metric")
+    first = next_id(backend, connection, "metric")
     metrics = [
         {
             "id": first + index,
@@ -110,7 +109,7 @@ def _write_claims(backend: Backend, connection: Connection, claims: Sequence[Cla
                     "INSERT INTO claim_revision (id, claim, hash, statement, definition, since, replaced) "
                     f"SELECT :id, claim, hash, statement, definition, since, {backend.now} FROM claim WHERE claim = :claim"
                 ),
-                {"claim": row.claim, "id": next_id(connection, "claim_revision")},
+                {"claim": row.claim, "id": next_id(backend, connection, "claim_revision")},
             )
         changes = ", ".join(f"{name} = :{name}" for name in values if name != "claim")
         connection.execute(text(f"UPDATE claim SET {changes}, since = {since} WHERE claim = :claim"), values)
@@ -133,7 +132,7 @@ def write_verdicts(backend: Backend, connection: Connection, verdicts: Sequence[
         connection.execute(
             insert,
             {
-                "id": next_id(connection, "verdict"),
+                "id": next_id(backend, connection, "verdict"),
                 "claim": row.claim,
                 "hash": row.claim_hash,
                 "verdict": row.verdict,

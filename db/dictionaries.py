@@ -6,10 +6,8 @@ the owner calls `forget` then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-from sqlalchemy import text
 
 from db.records import Environment, Trial
 from db.values import canonical_json, clean
@@ -26,17 +24,24 @@ ENVIRONMENT = (
 )  # fmt: skip
 
 
-def next_id(connection: Connection, table: str) -> int:
+def next_id(backend: Backend, connection: Connection, table: str) -> int:
     """The first free id. Only inside an exclusive transaction, where nobody else inserts."""
-    return int(connection.exec_driver_sql(f"SELECT coalesce(max(id), 0) + 1 FROM {table}").scalar_one())
+    return int(backend.rows(connection, f"SELECT coalesce(max(id), 0) + 1 FROM {table}")[0][0])
 
 
-def task_config_key(trial: Trial) -> Row:
-    return (trial.task, trial.task_version, canonical_json(trial.task_params), trial.data_fingerprint, trial.protocol, trial.family)
+def config_keys(trials: Sequence[Trial]) -> Iterator[tuple[Row, Row]]:
+    """For each trial the key of its task configuration and that of its method configuration."""
+    texts: dict[int, str] = {}  # by identity: a plan shares one mapping among all seeds
 
+    def text(params: Mapping[str, Any]) -> str:
+        found = texts.get(id(params))
+        if found is None:
+            found = texts[id(params)] = canonical_json(params)
+        return found
 
-def method_config_key(trial: Trial) -> Row:
-    return (trial.method, trial.method_version, canonical_json(trial.method_params))
+    for t in trials:
+        task = (t.task, t.task_version, text(t.task_params), t.data_fingerprint, t.protocol, t.family)
+        yield task, (t.method, t.method_version, text(t.method_params))
 
 
 class Dictionaries:
@@ -87,8 +92,8 @@ class Dictionaries:
         wanted = set(keys)
         missing = [key for key in wanted if key not in memory]
         if missing:
-            query = text(f"SELECT {column}, id FROM {table} WHERE {self.backend.member(column, 'keys')}")
-            memory.update((key, identity) for key, identity in connection.execute(query, {"keys": self.backend.keys(missing)}))
+            query = f"SELECT {column}, id FROM {table} WHERE {self.backend.member(column, 'keys')}"
+            memory.update((key, identity) for key, identity in self.backend.rows(connection, query, {"keys": self.backend.keys(missing)}))
         return {key: memory[key] for key in wanted if key in memory}
 
     def _rows(
@@ -105,17 +110,11 @@ class Dictionaries:
         wanted: set[Any] = set(keys)
         unknown = sorted(key for key in wanted if key not in memory)
         if unknown:
-            condition = " AND ".join(f"{column} = :{column}" for column in columns[:match])
-            query = text(f"SELECT id FROM {table} WHERE {condition}")
-            new = []
-            for key in unknown:
-                identity = connection.execute(query, dict(zip(columns, key, strict=False))).scalar()
-                if identity is None:
-                    new.append(key)
-                else:
-                    memory[key] = identity
+            known = self.backend.lookup(connection, table, columns[:match], unknown)
+            memory.update(known)
+            new = [key for key in unknown if key not in known]
             if new:
-                first = next_id(connection, table)
+                first = next_id(self.backend, connection, table)
                 rows = [(identity, *values(key)) for identity, key in enumerate(new, first)]
                 self.backend.insert(connection, table, ("id", *columns), rows)
                 memory.update((key, identity) for identity, key in enumerate(new, first))

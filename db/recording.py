@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import TYPE_CHECKING, Any
-
-from sqlalchemy import text
 
 from db import summary
 from db.dictionaries import Dictionaries, next_id
 from db.errors import LedgerError
 from db.records import Attempt, Curve, Environment, TrialState
-from db.summary import Cell
 from db.values import canonical_json, clean, typed, utc
 
 if TYPE_CHECKING:
@@ -65,17 +62,21 @@ def record(backend: Backend, dictionaries: Dictionaries, attempts: Sequence[Atte
         known_environments |= dictionaries.environment_ids(connection, hashes)
         _refuse_unknown(attempts, trials, runs, known_environments)
 
-        scalars = {(trials[attempt.trial].task, metric) for attempt in attempts for metric in attempt.metrics}
+        scalars: set[tuple[str, str]] = set()
+        for attempt in attempts:
+            scalars.update(zip(repeat(trials[attempt.trial].task), attempt.metrics, strict=False))
         series = {(trials[attempt.trial].task, curve.metric) for attempt in attempts for curve in attempt.curves}
-        metric_ids = dictionaries.metrics(connection, scalars, None)
+        metric_ids: dict[str, dict[str, int]] = {}
+        for (task, metric), metric_id in dictionaries.metrics(connection, scalars, None).items():
+            metric_ids.setdefault(task, {})[metric] = metric_id
         curve_ids = dictionaries.metrics(connection, series, "step") if series else {}
 
         rows: list[Row] = []
         texts: list[Row] = []
         measurements: list[Row] = []
         points: list[Row] = []
-        accepted: list[tuple[Cell, float | None]] = []
-        for identity, attempt in enumerate(attempts, next_id(connection, "attempt")):
+        accepted: summary.Values = {}
+        for identity, attempt in enumerate(attempts, next_id(backend, connection, "attempt")):
             trial = trials[attempt.trial]
             accept = attempt.outcome == "ok" and trial.accepted is None
             _advance(trial, attempt, identity, accept)
@@ -83,12 +84,11 @@ def record(backend: Backend, dictionaries: Dictionaries, attempts: Sequence[Atte
             rows.append(_attempt_row(backend, attempt, identity, trial, runs[attempt.run], accept, environment))
             if attempt.traceback or attempt.stdout or attempt.stderr:
                 texts.append((identity, clean(attempt.traceback), clean(attempt.stdout), clean(attempt.stderr)))
-            for metric, number in attempt.metrics.items():
-                metric_id = metric_ids[trial.task, metric]
-                value, kind = typed(number)
-                measurements.append((identity, metric_id, value, kind))
-                if accept:
-                    accepted.append((Cell(trial.task_config, trial.method_config, metric_id), value))
+            ids = metric_ids.get(trial.task, {})
+            measured = [(identity, ids[metric], *typed(number)) for metric, number in attempt.metrics.items()]
+            measurements += measured
+            if accept:
+                summary.collect(accepted, trial.task_config, trial.method_config, measured)
             for curve in attempt.curves:
                 _check_steps(curve, attempt)
                 metric_id = curve_ids[trial.task, curve.metric]
@@ -111,19 +111,19 @@ def record(backend: Backend, dictionaries: Dictionaries, attempts: Sequence[Atte
 def _unseen(backend: Backend, connection: Connection, attempts: Sequence[Attempt]) -> list[Attempt]:
     """The attempts that the ledger does not hold, each once."""
     distinct = {attempt.id: attempt for attempt in reversed(attempts)}  # the first of several with one id wins
-    query = text(f"SELECT key FROM attempt WHERE {backend.member('key', 'keys')}")
-    for seen in connection.execute(query, {"keys": backend.keys(list(distinct))}).scalars():
+    query = f"SELECT key FROM attempt WHERE {backend.member('key', 'keys')}"
+    for (seen,) in backend.rows(connection, query, {"keys": backend.keys(list(distinct))}):
         del distinct[seen]
     return list(reversed(distinct.values()))
 
 
 def _trials(backend: Backend, connection: Connection, keys: set[str]) -> dict[str, _Trial]:
-    query = text(
+    query = (
         "SELECT t.key, t.id, c.task, t.task_config_id, t.method_config_id, t.state, t.attempts, t.accepted_id, t.last_id "
         f"FROM trial t JOIN task_config c ON c.id = t.task_config_id WHERE {backend.member('t.key', 'keys')} ORDER BY t.id "
         + backend.for_update.format(table="t")
     )
-    return {key: _Trial(*row) for key, *row in connection.execute(query, {"keys": backend.keys(list(keys))})}
+    return {key: _Trial(*row) for key, *row in backend.rows(connection, query, {"keys": backend.keys(list(keys))})}
 
 
 def _refuse_unknown(attempts: Sequence[Attempt], trials: dict[str, Any], runs: dict[str, int], environments: dict[str, int]) -> None:
@@ -165,8 +165,8 @@ def _attempt_row(backend: Backend, attempt: Attempt, identity: int, trial: _Tria
         trial.attempts,
         attempt.outcome,
         int(accept),
-        backend.time(utc(attempt.started, f"`started` of attempt {attempt.id}")),
-        backend.time(utc(attempt.finished, f"`finished` of attempt {attempt.id}")),
+        backend.time(utc(attempt.started, attempt.id)),
+        backend.time(utc(attempt.finished, attempt.id)),
         float(attempt.seconds),
         float(attempt.cpu_seconds),
         clean(attempt.worker),

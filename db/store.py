@@ -6,15 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from db import catalogue as catalogues
 from db import recording
-from db.dictionaries import Dictionaries, method_config_key, next_id, task_config_key
+from db.dictionaries import Dictionaries, config_keys, next_id
 from db.errors import LedgerError
 from db.ledger import Ledger
 from db.reading import QUERY_SECONDS
 from db.records import Attempt, Catalogue, Environment, Run, Trial, TrialStatus, VerdictRow
+from db.statements import text
 from db.values import canonical_json, clean
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class SqlLedger(Ledger):
             connection.execute(
                 insert,
                 {
-                    "id": next_id(connection, "run"),
+                    "id": next_id(self.backend, connection, "run"),
                     "run": run.id,
                     "suite": run.suite,
                     "suite_text": clean(run.suite_text),
@@ -93,19 +94,21 @@ class SqlLedger(Ledger):
 
     def _submit(self, connection: Connection, run_id: int, trials: Sequence[Trial]) -> int:
         member, keys = self.backend.member("key", "keys"), self.backend.keys([trial.key for trial in trials])
-        known = set(connection.execute(text(f"SELECT key FROM trial WHERE {member}"), {"keys": keys}).scalars())
-        missing = [(trial, task_config_key(trial), method_config_key(trial)) for trial in trials if trial.key not in known]
+        known = {key for (key,) in self.backend.rows(connection, f"SELECT key FROM trial WHERE {member}", {"keys": keys})}
+        missing = [trial for trial in trials if trial.key not in known]
         if missing:
-            tasks = self._dictionaries.task_configs(connection, (task for _, task, _ in missing))
-            methods = self._dictionaries.method_configs(connection, (method for _, _, method in missing))
+            configs = list(config_keys(missing))
+            tasks = self._dictionaries.task_configs(connection, (task for task, _ in configs))
+            methods = self._dictionaries.method_configs(connection, (method for _, method in configs))
+            first = next_id(self.backend, connection, "trial")
             rows = [
                 (identity, trial.key, tasks[task], methods[method], trial.seed, "pending", 0)
-                for identity, (trial, task, method) in enumerate(missing, next_id(connection, "trial"))
+                for identity, (trial, (task, method)) in enumerate(zip(missing, configs, strict=True), first)
             ]
             columns = ("id", "key", "task_config_id", "method_config_id", "seed", "state", "attempts")
             self.backend.insert(connection, "trial", columns, rows)
         link = f"INSERT INTO run_trial (run_id, trial_id) SELECT :run, id FROM trial WHERE {member} ON CONFLICT DO NOTHING"
-        connection.execute(text(link), {"run": run_id, "keys": keys})
+        self.backend.rows(connection, link, {"run": run_id, "keys": keys})
         return len(missing)
 
     def statuses(self, keys: Iterable[str]) -> dict[str, TrialStatus]:

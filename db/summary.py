@@ -7,6 +7,7 @@ Merging follows Chan, Golub and LeVeque (1983): stable whatever the order and th
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -80,22 +81,28 @@ UPDATE = """UPDATE summary SET n = ?, nonfinite = ?, mean = ?, m2 = ?, sd = ?, l
     WHERE task_config_id = ? AND method_config_id = ? AND metric_id = ?"""
 
 
-def totals(values: Iterable[tuple[Cell, float | None]]) -> dict[Cell, Totals]:
-    """Totals per cell of (cell, value or None when non-finite)."""
-    grouped: dict[Cell, list[float]] = {}
-    odd: dict[Cell, int] = {}
-    for cell, value in values:
-        if value is None:
-            odd[cell] = odd.get(cell, 0) + 1
-            grouped.setdefault(cell, [])
-        else:
-            grouped.setdefault(cell, []).append(value)
-    return {cell: _of(group, odd.get(cell, 0)) for cell, group in grouped.items()}
+#: New values (None when non-finite) by (task configuration, method configuration), then by metric.
+Values = dict[tuple[int, int], dict[int, list[float | None]]]
 
 
-def _of(values: list[float], nonfinite: int) -> Totals:
+def collect(values: Values, task_config: int, method_config: int, measurements: Iterable[tuple[int, int, float | None, str]]) -> None:
+    """Add the measurements (attempt, metric, value, kind) of one accepted attempt."""
+    arm = values.get((task_config, method_config))
+    if arm is None:
+        arm = values[task_config, method_config] = defaultdict(list)
+    for _, metric, value, _ in measurements:
+        arm[metric].append(value)
+
+
+def totals(values: Values) -> dict[Cell, Totals]:
+    """Totals per cell."""
+    return {Cell(*arm, metric): _of(column) for arm, metrics in values.items() for metric, column in metrics.items()}
+
+
+def _of(column: list[float | None]) -> Totals:
     """Totals of one cell's new values."""
-    n = len(values)
+    values = [value for value in column if value is not None]
+    n, nonfinite = len(values), len(column) - len(values)
     if n == 0:
         return Totals(nonfinite=nonfinite)
     if n == 1:
@@ -107,19 +114,17 @@ def _of(values: list[float], nonfinite: int) -> Totals:
 
 def add(backend: Backend, connection: Connection, new: Mapping[Cell, Totals]) -> None:
     """Merge `new` into the stored totals, in the caller's exclusive transaction."""
-    from sqlalchemy import text
-
     if not new:
         return
     tasks, methods = sorted({cell.task_config for cell in new}), sorted({cell.method_config for cell in new})
-    query = text(
+    query = (
         "SELECT task_config_id, method_config_id, metric_id, n, nonfinite, mean, m2, low, high FROM summary "
         f"WHERE {backend.member('task_config_id', 'tasks')} AND {backend.member('method_config_id', 'methods')}"
     )
     inserts = dict(new)
     updates = []
-    for task, method, metric, n, nonfinite, mean, m2, low, high in connection.execute(
-        query, {"tasks": backend.keys(tasks), "methods": backend.keys(methods)}
+    for task, method, metric, n, nonfinite, mean, m2, low, high in backend.rows(
+        connection, query, {"tasks": backend.keys(tasks), "methods": backend.keys(methods)}
     ):
         cell = Cell(task, method, metric)
         more = inserts.pop(cell, None)

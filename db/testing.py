@@ -384,7 +384,7 @@ class LedgerConformance:
         [
             ({"run": "nope"}, "never started"),
             ({"environment": "nope"}, "does not hold"),
-            ({"started": datetime(2026, 1, 1)}, "no time zone"),
+            ({"started": datetime(2026, 1, 1)}, "without a time zone"),
             ({"curves": [Curve("path", [1, 1], [1, 2])]}, "strictly increasing"),
             ({"curves": [Curve("path", [1, 2], [1])]}, "2 steps but 1 values"),
         ],

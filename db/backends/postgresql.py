@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import psycopg
@@ -13,7 +14,7 @@ from sqlalchemy.pool import QueuePool
 
 from db.backends.base import Backend, Row
 from db.backends.postgresql_server import CONNECT_TIMEOUT, LOCK_TIMEOUT, READER, explain
-from db.backends.postgresql_surface import PostgresSurface, named
+from db.backends.postgresql_surface import PostgresSurface, compiled, named
 from db.errors import LedgerError, LedgerUnavailable
 
 #: Key of the advisory lock that admits one inserting transaction at a time (the bytes "assay" as a number; locks are per database).
@@ -75,20 +76,42 @@ class PostgresBackend(Backend):
     def lock_writes(self, connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
 
+    def rows(self, connection: Connection, statement: str, params: Mapping[str, Any] | None = None) -> list[Row]:
+        with self.driver(connection).cursor() as cursor:
+            cursor.execute(translated(statement), params)
+            return cursor.fetchall() if cursor.description else []
+
+    def lookup(self, connection: Connection, table: str, columns: Sequence[str], keys: Sequence[Row]) -> dict[Row, int]:
+        types = {str: "text", int: "bigint"}
+        arrays = ", ".join(f"%s::{types[type(value)]}[]" for value in keys[0])
+        condition = " AND ".join(f"t.{column} = k.{column}" for column in columns)
+        names = ", ".join(columns)
+        shown = ", ".join("t." + column for column in columns)
+        query = f"SELECT t.id, {shown} FROM unnest({arrays}) AS k ({names}) JOIN {table} t ON {condition}"
+        return {
+            tuple(key): identity for identity, *key in self.driver(connection).execute(query, [list(v) for v in zip(*keys, strict=True)])
+        }
+
     def insert(self, connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         if not rows:
             return
-        driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
-        with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
+        with self.driver(connection).cursor() as cursor, cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
 
     def update(self, connection: Connection, statement: str, rows: Sequence[Row]) -> None:
         if rows:
-            connection.exec_driver_sql(statement.replace("?", "%s"), list(rows))
+            with self.driver(connection).cursor() as cursor:
+                cursor.executemany(statement.replace("?", "%s"), rows)
 
     def translate(self, error: Exception) -> LedgerError | None:
         return explain(self.url, error)
+
+
+@lru_cache(maxsize=512)
+def translated(statement: str) -> str:
+    """A statement of ours in psycopg's parameter style."""
+    return compiled(statement)[0]
 
 
 def _prepare(connection: Any, record: Any) -> None:

@@ -38,7 +38,7 @@ class PostgresSurface(Surface):
 
     def batches(self, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None = None) -> Iterator[Batch]:
         with self._guarded(timeout) as cursor:
-            statement, values = compiled(sql, params)
+            statement, values = _bound(sql, params)
             cursor.execute(b"DECLARE assay NO SCROLL CURSOR FOR " + statement.encode(), values, prepare=True)
             left = limit
             while True:
@@ -55,7 +55,7 @@ class PostgresSurface(Surface):
 
     def explain(self, sql: str, params: dict[str, Any] | None, timeout: float) -> list[str]:
         with self._guarded(timeout) as cursor:
-            statement, values = compiled(sql, params)
+            statement, values = _bound(sql, params)
             cursor.execute(b"DECLARE assay NO SCROLL CURSOR FOR " + statement.encode(), values, prepare=True)  # refuses all but SELECT
             cursor.execute(b"EXPLAIN " + statement.encode(), values, prepare=True)
             return [row[0] for row in cursor.fetchall()]
@@ -146,22 +146,28 @@ class PostgresSurface(Surface):
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|::|(?<![\w:]):([A-Za-z_]\w*)|%", re.DOTALL)
 
 
-def compiled(sql: str, params: dict[str, Any] | None) -> tuple[str, dict[str, Any] | None]:
-    """The statement in psycopg's parameter style; `:name` inside quotes and comments, and `::type`, stay as they are."""
-    if not params:
-        return sql, None
-    used: dict[str, Any] = {}
+def compiled(sql: str) -> tuple[str, set[str]]:
+    """The statement in psycopg's parameter style, and its parameters. `:name` in quotes and comments, and `::type`, stay as they are."""
+    names: set[str] = set()
 
     def replace(match: re.Match[str]) -> str:
         name = match[1]
         if name is None:
             return match[0].replace("%", "%%")
-        if name not in params:
-            raise QueryRefused(f"The query names the parameter :{name}, but no value was given for it.")
-        used[name] = params[name]
+        names.add(name)
         return f"%({name})s"
 
-    return _TOKEN.sub(replace, sql), used
+    return _TOKEN.sub(replace, sql), names
+
+
+def _bound(sql: str, params: dict[str, Any] | None) -> tuple[str, dict[str, Any] | None]:
+    if not params:
+        return sql, None
+    statement, names = compiled(sql)
+    missing = sorted(names - params.keys())
+    if missing:
+        raise QueryRefused(f"The query names the parameter :{missing[0]}, but no value was given for it.")
+    return statement, {name: params[name] for name in names}
 
 
 def _too_slow(timeout: float) -> str:

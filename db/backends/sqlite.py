@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -53,14 +53,23 @@ class SqliteBackend(Backend):
     def lock_writes(self, connection: Connection) -> None:
         """BEGIN IMMEDIATE has done it."""
 
+    def rows(self, connection: Connection, statement: str, params: Mapping[str, Any] | None = None) -> list[Row]:
+        found: list[Row] = self.driver(connection).execute(statement, params or {}).fetchall()
+        return found
+
+    def lookup(self, connection: Connection, table: str, columns: Sequence[str], keys: Sequence[Row]) -> dict[Row, int]:
+        query = f"SELECT id FROM {table} WHERE {' AND '.join(f'{column} = ?' for column in columns)}"
+        execute = self.driver(connection).execute
+        return {key: row[0] for key in keys if (row := execute(query, key).fetchone()) is not None}
+
     def insert(self, connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         if rows:
             places = ", ".join("?" * len(columns))
-            connection.exec_driver_sql(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", list(rows))
+            self.driver(connection).executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", rows)
 
     def update(self, connection: Connection, statement: str, rows: Sequence[Row]) -> None:
         if rows:
-            connection.exec_driver_sql(statement, list(rows))
+            self.driver(connection).executemany(statement, rows)
 
     def translate(self, error: Exception) -> LedgerError | None:
         return explain(self.path, error)
