@@ -1,8 +1,8 @@
 """Reading the public views of a PostgreSQL ledger, read-only by construction.
 
 Five independent guards: the role may only select from the public views; the transaction is read-only and always rolled back; the text runs
-as `DECLARE … CURSOR FOR`, which the grammar allows for SELECT alone, as a prepared statement, which the protocol allows for one command
-alone; the server ends it at its time-out; so does the client. `DISCARD ALL` afterwards undoes settings, locks and listeners.
+as `DECLARE … CURSOR FOR`, which the grammar allows for SELECT alone, over the extended protocol, which takes one command alone; the
+server ends it at its time-out; so does the client. `DISCARD ALL` afterwards undoes settings, locks and listeners.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class PostgresSurface(Surface):
     def batches(self, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None = None) -> Iterator[Batch]:
         with self._guarded(timeout) as cursor:
             statement, values = _bound(sql, params)
-            cursor.execute(b"DECLARE assay NO SCROLL CURSOR FOR " + statement.encode(), values, prepare=True)
+            cursor.execute(b"DECLARE assay NO SCROLL CURSOR FOR " + statement.encode(), values, binary=True)
             left = limit
             while True:
                 size = BATCH if left is None else min(BATCH, left)
@@ -56,8 +56,8 @@ class PostgresSurface(Surface):
     def explain(self, sql: str, params: dict[str, Any] | None, timeout: float) -> list[str]:
         with self._guarded(timeout) as cursor:
             statement, values = _bound(sql, params)
-            cursor.execute(b"DECLARE assay NO SCROLL CURSOR FOR " + statement.encode(), values, prepare=True)  # refuses all but SELECT
-            cursor.execute(b"EXPLAIN " + statement.encode(), values, prepare=True)
+            cursor.execute(b"DECLARE assay NO SCROLL CURSOR FOR " + statement.encode(), values, binary=True)  # refuses all but SELECT
+            cursor.execute(b"EXPLAIN " + statement.encode(), values, binary=True)
             return [row[0] for row in cursor.fetchall()]
 
     def revision(self) -> str | None:
@@ -111,6 +111,7 @@ class PostgresSurface(Surface):
         if self._connection is None or self._connection.closed:
             try:
                 self._connection = psycopg.connect(self.conninfo, autocommit=True, connect_timeout=CONNECT_TIMEOUT)
+                self._connection.prepare_threshold = None  # DISCARD ALL drops prepared statements
                 self._connection.execute("SET timezone = 'UTC'")
             except psycopg.Error as error:
                 raise explain(self.url, error) or LedgerError(str(error)) from error
