@@ -46,7 +46,7 @@ def board_table(ranked: Standing, *, columns: Sequence[str] | None = None, all_m
 
 
 def _notes(ranked: Standing) -> list[str]:
-    notes = [ranked.note(), *ranked.board.notes]
+    notes = [ranked.note(), *filter(None, [ranked.nearest()]), *ranked.board.notes]
     if any(ranked.failed) or any(ranked.unfinished):
         notes.append(f"Missing results, policy {ranked.policy!r}: {POLICY_TEXT[ranked.policy]}.")
         notes += ranked.flips()

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from db.ledger import Ledger
+from reports.across import across_tasks
 from reports.boards import Board, Question, families, load_boards
 from reports.claims.page import explanation, paper_titles, verdict_table
 from reports.claims.verdicts import decide, families_with_claims
@@ -116,6 +117,7 @@ def family_page(ledger: Ledger, family: str, standings: Sequence[Standing]) -> S
             Plot(f"plot-{board.anchor}-{number}", figure) for number, figure in enumerate(figures(ranked, curves[board.anchor], palette), 1)
         ]
         parts.append(Section(board.name, f"board-{board.anchor}", tuple(blocks), summary=_first_line(board)))
+    parts += across_tasks(standings, family)
     return Section(title(family), anchor(family), (), tuple(parts), "Families")
 
 

@@ -14,6 +14,7 @@ from reports.errors import BadQuestion
 from reports.stats import groups
 from reports.stats.distributions import Floats
 from reports.stats.intervals import MeanTable, t_intervals
+from reports.stats.power import seeds_needed
 
 Policy = Literal["drop", "worst", "impute"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
@@ -163,6 +164,23 @@ class Standing:
 
     def _incomplete(self, at: int) -> bool:
         return bool(np.isnan(self.board.values[self.metric.id][at]).any())
+
+    def nearest(self) -> str:
+        """How many seeds would separate the best from the next method, where they can't be told apart yet."""
+        if len(self.ranked) < 2 or self.metric.direction == "none":
+            return ""
+        first, second = self.ranked[:2]
+        if self.different[first, second]:
+            return ""
+        d = self.matrix[first] - self.matrix[second]
+        d = d[~np.isnan(d)]
+        if len(d) < 2:
+            return ""
+        needed = seeds_needed(float(d.mean()), float(d.std(ddof=1)))
+        names = f"{self.board.entries[first].name} from {self.board.entries[second].name}"
+        if needed is None or needed > 10_000:
+            return f"No sensible number of seeds would separate {names}."
+        return f"About {max(needed, len(d) + 1)} seeds would separate {names} (the difference seen, power .8, without correction)."
 
     def note(self) -> str:
         """How the groups and ranks were made, for people."""

@@ -70,6 +70,7 @@ class Figure:
     panels: tuple[Panel, ...]
     caption: str = ""
     mark: str = ""  #: what `Point.mark` means
+    critical: bool = False  #: a critical-difference diagram: methods on a line of mean ranks, series "clique" join those not told apart
 
     def csv(self) -> str:
         """The data of the figure, one line per point."""

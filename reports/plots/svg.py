@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from html import escape
 
+from reports.plots import critical
 from reports.plots.figure import Figure, Panel, Point, Series
 from reports.plots.scales import Scale, scale, tick_text
 from reports.render.clean import short
@@ -45,7 +46,9 @@ MARKERS: tuple[tuple[tuple[float, float], ...], ...] = (
 
 def svg(figure: Figure, ident: str) -> str:
     """The figure as one <svg> element. `ident` is unique in the page."""
-    if len(figure.panels) > 1:
+    if figure.critical:
+        body, width, height = critical.draw(figure, WIDTH)
+    elif len(figure.panels) > 1:
         body, width, height = _multiples(figure)
     elif figure.y.rows:
         body, width, height = _forest(figure)

@@ -1,0 +1,74 @@
+"""Many methods over many tasks by ranks: Friedman's test, Nemenyi's critical difference, cliques (Demšar 2006)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports.stats.distributions import Floats, chi2_sf, f_sf
+from reports.stats.paired import mid_ranks
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """`mean_ranks` per method (1 is best). `p` is of the hypothesis that all methods rank alike (Iman and Davenport's F)."""
+
+    mean_ranks: Floats
+    tasks: int
+    chi2: float
+    chi2_p: float
+    p: float
+    test: str
+
+
+def friedman(values: Floats, lower_is_better: bool = True) -> Ranking:
+    """Ranks of a complete (tasks, methods) matrix, ties shared; needs two or more tasks and methods."""
+    values = np.asarray(values, dtype=np.float64)
+    n, k = values.shape
+    ranks = np.array([mid_ranks(row if lower_is_better else -row) for row in values])
+    means = ranks.mean(axis=0)
+    if n < 2 or k < 2:
+        return Ranking(means, n, float("nan"), float("nan"), float("nan"), "Friedman needs two tasks and two methods")
+    # Ties shrink the spread that random ranks would have.
+    spread = float(((ranks - (k + 1) / 2) ** 2).sum()) / (n * (k - 1))
+    chi2 = n * float(((means - (k + 1) / 2) ** 2).sum()) / spread if spread > 0 else 0.0
+    rest = n * (k - 1) - chi2
+    f = (n - 1) * chi2 / rest if rest > 1e-9 else float("inf")
+    # F reaches infinity when all tasks agree; under the null that still happens once in k! to the power n - 1.
+    agreement = math.exp(-(n - 1) * math.lgamma(k + 1))
+    p = max(agreement, 0.0 if np.isinf(f) else float(f_sf(f, k - 1, (k - 1) * (n - 1))))
+    return Ranking(means, n, chi2, float(chi2_sf(chi2, k - 1)), p, "Friedman, Iman-Davenport F")
+
+
+def critical_difference(methods: int, tasks: int, alpha: float = 0.05) -> float:
+    """Nemenyi's critical difference of mean ranks: two methods further apart differ at `alpha`, all pairs together."""
+    from scipy.stats import studentized_range
+
+    return float(studentized_range.ppf(1 - alpha, methods, np.inf) / np.sqrt(2) * np.sqrt(methods * (methods + 1) / (6 * tasks)))
+
+
+def nemenyi(ranking: Ranking) -> Floats:
+    """p-values of all pairs of methods, square."""
+    from scipy.stats import studentized_range
+
+    k = len(ranking.mean_ranks)
+    gaps = np.abs(ranking.mean_ranks[:, None] - ranking.mean_ranks[None, :])
+    q = gaps / np.sqrt(k * (k + 1) / (6 * ranking.tasks)) * np.sqrt(2)
+    return np.asarray(studentized_range.sf(q, k, np.inf), dtype=np.float64)
+
+
+def rank_cliques(mean_ranks: Floats, difference: float) -> list[list[int]]:
+    """Maximal runs of methods (two or more, best first) whose mean ranks lie within the critical difference."""
+    order = np.argsort(mean_ranks, kind="stable")
+    runs: list[list[int]] = []
+    reached = 0
+    for start in range(len(order)):
+        end = start
+        while end + 1 < len(order) and mean_ranks[order[end + 1]] - mean_ranks[order[start]] <= difference:
+            end += 1
+        if end > start and end > reached:
+            runs.append([int(at) for at in order[start : end + 1]])
+            reached = end
+    return runs
