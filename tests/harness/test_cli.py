@@ -167,6 +167,19 @@ def test_a_misbehaving_method_fails_alone_with_a_sentence(assay: Shell, how: str
     assert "1 failed earlier (--retry-failed tries them again)" in again.stderr
 
 
+def test_retry_gives_timeouts_a_longer_limit_and_leaves_other_failures_alone(assay: Shell) -> None:
+    slow = "{method: ok, params: {seconds: 1.5}}"
+    body = f"seeds: 1\ntimeout: 1s\ntasks: [{{task: toy/single, methods: [{slow}, {{method: bad, params: {{how: raises}}}}]}}]\n"
+    suite = assay.suite(body, TOY_PLUGIN)
+    assert assay("run", suite, "--engine", "process").returncode == 5
+    wrong = assay("retry", suite, "--outcome", "slow")
+    assert wrong.returncode == 2
+    assert "'slow' is no outcome" in wrong.stderr
+    again = assay("retry", suite, "--engine", "process", "--outcome", "timeout", "--timeout", "20x")
+    assert again.returncode == 5, "the other failure is still there"
+    assert assay.rows("SELECT method, state FROM trials ORDER BY method") == [("toy/bad", "failed"), ("toy/ok", "done")]
+
+
 def test_a_corrupt_fixture_is_named_set_aside_and_nothing_measured_is_lost(assay: Shell) -> None:
     assay("run", assay.suite(ADD), "--engine", "inline")
     (base,) = (assay.folder / "cache" / "fixtures").glob("toy-base-*/base")
