@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from pydantic import Field
@@ -84,7 +85,7 @@ class DigitsBaseModel(Fixture, name="calibration-digits", version=1, seconds=3):
 
 def _outputs(stacked: np.ndarray) -> Outputs:
     logits, *transformed = (_read_only(view.astype(np.float64)) for view in stacked)
-    return Outputs(logits, dict(zip(TRANSFORMS, transformed, strict=True)))
+    return Outputs(logits, MappingProxyType(dict(zip(TRANSFORMS, transformed, strict=True))))
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

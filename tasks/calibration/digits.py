@@ -24,6 +24,7 @@ BASES: dict[str, dict[str, Any]] = {
     "noise20-all": {"train": 600, "train_noise": 0.2, "other_noise": 0.2, "hidden": (64,), "epochs": 100},
 }
 
+#: Simulated label sets behind the null band.
 NULL_DRAWS = 200
 
 
@@ -70,13 +71,16 @@ class DigitsCalibration(
         start = time.process_time()
         calibrate = method.fit(Labelled(model.calibration, model.calibration_labels), streams.numpy("method"))
         fit_seconds = time.process_time() - start
-        outputs, labels = model.test[self.shift], model.test_labels
+        outputs = model.test[self.shift]
         probabilities = checked_probabilities(calibrate, outputs)
 
+        labels = model.test_labels
         confidence = probabilities.max(axis=1)
         correct = probabilities.argmax(axis=1) == labels
         diagram = reliability(confidence, correct, self.bins)
-        null = null_eces(confidence, self.bins, NULL_DRAWS, streams.numpy("eval"))
+        null = null_eces(
+            confidence, self.bins, NULL_DRAWS, streams.numpy("eval").spawn(1)[0]
+        )  # the base model's views used the stream itself
         accuracy = float(correct.mean())
         filled = np.flatnonzero(diagram.counts)
         return Measured(
@@ -116,7 +120,7 @@ def checked_probabilities(calibrate: CalibrationMap, outputs: Outputs) -> np.nda
 def _probabilities(values: Any, shape: tuple[int, ...]) -> np.ndarray:
     try:
         probabilities = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a tensor that requires grad
         raise InvalidResult(f"The calibration map returned {type(values).__name__}, not an array of probabilities ({error}).") from None
     if probabilities.shape != shape:
         raise InvalidResult(f"The calibration map returned shape {probabilities.shape} where {shape} was due.")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -48,6 +48,8 @@ class DigitsOneShot(
         Metric("prune_seconds", "s", "lower", "processor time of pruning to all sparsities", low=0),
         Metric("accuracy", "1", "higher", "test accuracy at each sparsity", curve="sparsity (%)", low=0, high=1),
     )
+
+    check_params: ClassVar[Mapping[str, Any]] = {"network": "narrow"}
 
     network: Literal["mlp", "narrow"] = Field("mlp", description="mlp: 64-256-128-10; narrow: 64-64-32-10")
 
@@ -101,7 +103,7 @@ def checked_networks(dense: Mlp, results: Any, keep: Sequence[int]) -> list[Mlp]
     for sparsity, count, layers in zip(SPARSITIES, keep, results, strict=True):
         try:
             weights = tuple(np.asarray(layer, dtype=np.float32) for layer in layers)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a tensor that requires grad
             raise InvalidResult(f"At {sparsity} % the pruner returned something that is not a list of weight arrays ({error}).") from None
         shapes, due = [weight.shape for weight in weights], [weight.shape for weight in dense.weights]
         if shapes != due:

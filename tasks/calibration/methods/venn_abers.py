@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.calibration.venn_abers import venn_abers_bounds
 from tasks.calibration.one_vs_rest import BinaryMap, one_vs_rest
 from tasks.calibration.protocol import CalibrationMap, Calibrator, Labelled
 
@@ -14,6 +13,8 @@ class VennAbers(Calibrator, name="venn-abers", label="Venn-Abers (one vs rest)")
     (Vovk, Petej and Fedorova 2015); rows renormalised."""
 
     def fit(self, calibration: Labelled, rng: np.random.Generator) -> CalibrationMap:
+        from kernels.calibration.venn_abers import venn_abers_bounds  # imports numba, half a second
+
         def fit_binary(scores: np.ndarray, hits: np.ndarray) -> BinaryMap:
             def binary(new: np.ndarray) -> np.ndarray:
                 low, high = venn_abers_bounds(scores, hits, new)

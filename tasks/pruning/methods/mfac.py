@@ -20,10 +20,11 @@ class MFac(Pruner, name="mfac", label="M-FAC", paper=207):
     Paper 207, "M-FAC: Efficient Matrix-Free Approximations of Second-Order Information", static algorithm. Prunes the weights of smallest
     w^2 / (2 [F^-1]_ii), then moves the survivors by the sum of the single-weight updates, - F^-1 e_i w_i / [F^-1]_ii.
     Defaults for gradients, block and damping are the released code's. Each gradient is the mean over a batch. With `recomputations` above 1
-    the network is pruned in as many steps of equal factor in density, and the Fisher matrix is estimated anew for the survivors at each.
+    the network is pruned in as many steps of equal factor in density, and the Fisher matrix of the survivors is estimated anew at each, on
+    the same batches.
     """
 
-    gradients: int = Field(64, ge=1, le=4096, description="gradients in the Fisher estimate")
+    gradients: int = Field(64, ge=1, le=1024, description="gradients in the Fisher estimate")
     batch: int = Field(32, ge=1, le=1000, description="training rows averaged into one gradient")
     block: int | None = Field(128, ge=1, description="weights in a block; null for one block of all weights")
     damping: float = Field(1e-5, gt=0, description="added to the Fisher matrix's diagonal")

@@ -42,9 +42,8 @@ class SparseGpt(Pruner, name="sparsegpt", label="SparseGPT"):
         for start in range(0, values.shape[1], self.block):
             columns = slice(start, min(start + self.block, values.shape[1]))
             scores = (values[:, columns] / factor.diagonal()[columns]) ** 2
-            mask = np.zeros(scores.size, dtype=bool)
-            mask[np.argsort(-scores.ravel(), kind="stable")[: scores.size * kept // of]] = True
-            mask = mask.reshape(scores.shape)
+            mask = np.zeros(scores.shape, dtype=bool)
+            mask.flat[np.argsort(-scores.ravel(), kind="stable")[: scores.size * kept // of]] = True
             for column in range(columns.start, columns.stop):
                 error = np.where(mask[:, column - start], 0.0, values[:, column]) / factor[column, column]
                 values[:, column:] -= np.outer(error, factor[column, column:])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kernels.mlp import Mlp, train_mlp
+from kernels.mlp import Mlp
 from kernels.pruning.derivatives import batch_gradients, empirical_fisher_diagonal, hessian_diagonal, mean_gradient
 from kernels.pruning.inverse_fisher import InverseFisher
 
@@ -101,31 +101,3 @@ def test_mfac_does_not_change_the_gradients_it_is_given():
     before = gradients.copy()
     InverseFisher(gradients, 1e-3, 4)
     np.testing.assert_array_equal(gradients, before)
-
-
-def test_training_equals_a_plain_torch_module_and_adamw():
-    rng = np.random.default_rng(0)
-    inputs, labels = rng.normal(size=(30, 4)).astype(np.float32), rng.integers(0, 3, 30)
-    trained = train_mlp(
-        inputs,
-        labels,
-        (4, 8, 3),
-        epochs=3,
-        batch=10,
-        lr=1e-2,
-        weight_decay=0.1,
-        init=torch.Generator().manual_seed(1),
-        order=torch.Generator().manual_seed(2),
-    )
-    init, order = torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)
-    module = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
-    with torch.no_grad():
-        for parameter, fan_in in zip(module.parameters(), (4, 4, 8, 8), strict=True):
-            parameter.uniform_(-(fan_in**-0.5), fan_in**-0.5, generator=init)
-    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-2, weight_decay=0.1)
-    for _ in range(3):
-        for rows in torch.randperm(30, generator=order).split(10):
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(module(torch.tensor(inputs)[rows]), torch.tensor(labels)[rows]).backward()
-            optimizer.step()
-    np.testing.assert_allclose(trained.logits(inputs), module(torch.tensor(inputs)).detach(), atol=1e-5)
