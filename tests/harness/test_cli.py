@@ -287,3 +287,13 @@ def test_listings_are_json_where_a_script_reads_them(assay: Shell) -> None:
     assert len(methods) >= 25
     assert len(papers) == 227
     assert {6, 46, 83, 136, 144, 200, 207} <= {paper["paper"] for paper in papers if paper["methods"]}
+
+
+def test_status_tells_of_the_newest_run(assay: Shell) -> None:
+    empty = assay("status")
+    assert empty.returncode == 3
+    assay("run", assay.suite(ADD), "--engine", "inline", "--max-trials", "4")
+    status = json.loads(assay("status", "--json").stdout)
+    assert (status["status"], status["planned"], status["states"]) == ("incomplete", 9, {"done": 4, "pending": 5})
+    assert status["outcomes"] == {"ok": 4}
+    assert assay("status", "1999").returncode == 3

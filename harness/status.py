@@ -1,0 +1,87 @@
+"""How a run stands, read from the ledger alone: for runs started elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from db.errors import LedgerError
+from db.ledger import Ledger
+
+#: Attempts that ended within this time say how fast the run is now.
+RECENT_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """One run: its trials by state, its attempts by outcome, recent speed, and the seconds left at that speed (None: can't be told)."""
+
+    run: str
+    suite: str
+    engine: str
+    status: str
+    started: str
+    finished: str | None
+    planned: int
+    states: dict[str, int]
+    outcomes: dict[str, int]
+    workers: int
+    per_second: float
+    seconds_left: float | None
+    last_attempt: str | None
+
+
+def latest_run(ledger: Ledger, prefix: str = "") -> str:
+    """The newest run whose id starts with `prefix`; LedgerError when there is none."""
+    rows = ledger.query(
+        "SELECT run FROM runs WHERE run >= :low AND run < :high ORDER BY started DESC LIMIT 1", {"low": prefix, "high": prefix + "~"}
+    ).to_pylist()
+    if not rows:
+        raise LedgerError(f"No run in {ledger.url} starts with {prefix!r}." if prefix else f"{ledger.url} holds no run yet.")
+    return str(rows[0]["run"])
+
+
+def run_status(ledger: Ledger, run: str) -> RunStatus:
+    """The status of `run` (a full id)."""
+
+    def rows(sql: str, **params: Any) -> list[dict[str, Any]]:
+        return ledger.query(sql, {"run": run, **params}).to_pylist()  # type: ignore[no-any-return]
+
+    (row,) = rows("SELECT * FROM runs WHERE run = :run")
+    states = {
+        item["state"]: item["n"]
+        for item in rows(
+            "SELECT state, COUNT(*) AS n FROM trials WHERE trial IN (SELECT trial FROM run_trials WHERE run = :run) GROUP BY state"
+        )
+    }
+    attempts = rows("SELECT outcome, worker, finished FROM attempts WHERE run = :run")
+    ends = [_time(attempt["finished"]) for attempt in attempts]
+    now = datetime.now(UTC) if row["status"] == "running" else max(ends, default=datetime.now(UTC))
+    recent = [(end, attempt) for end, attempt in zip(ends, attempts, strict=True) if (now - end).total_seconds() <= RECENT_SECONDS]
+    span = max(((now - min(end for end, _ in recent)).total_seconds() if recent else 0.0), 1.0)
+    speed = len(recent) / span if len(recent) > 1 else 0.0
+    open_trials = states.get("pending", 0) + states.get("leased", 0)
+    outcomes: dict[str, int] = {}
+    for attempt in attempts:
+        outcomes[attempt["outcome"]] = outcomes.get(attempt["outcome"], 0) + 1
+    return RunStatus(
+        run=run,
+        suite=row["suite"],
+        engine=row["engine"],
+        status=row["status"],
+        started=_time(row["started"]).isoformat(timespec="seconds"),
+        finished=_time(row["finished"]).isoformat(timespec="seconds") if row["finished"] else None,
+        planned=row["planned"],
+        states=states,
+        outcomes=outcomes,
+        workers=len({attempt["worker"] for _, attempt in recent}),
+        per_second=speed,
+        seconds_left=open_trials / speed if speed and row["status"] == "running" else None,
+        last_attempt=max(ends).isoformat(timespec="seconds") if ends else None,
+    )
+
+
+def _time(value: Any) -> datetime:
+    """A time column: text on SQLite, a datetime on PostgreSQL."""
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
