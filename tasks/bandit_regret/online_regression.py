@@ -1,0 +1,209 @@
+"""Online regression with squared loss: predict, see the target, pay (p - y)^2 / 2."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from tasks.api import Context, Measured, Method, Metric, Task
+from tasks.bandit_regret.contextual import unit
+from tasks.bandit_regret.protocol import Compiled
+from tasks.bandit_regret.referee import checkpoints
+from tasks.bandit_regret.regret import digest, told
+from tasks.errors import InvalidResult
+
+if TYPE_CHECKING:
+    from kernels.bandits.online import OnlineEnvironment
+
+#: A prediction beyond this has diverged and its regret is infinite.
+DIVERGED = 1e100
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What a learner is told before the first round."""
+
+    dimension: int
+    facts: dict[str, float] = field(default_factory=dict)
+
+
+class Learner(Protocol):
+    """One run of an online learner."""
+
+    def reset(self, stream: Stream) -> None:
+        """Forget everything; a new run begins."""
+        ...
+
+    def predict(self, x: np.ndarray) -> float:
+        """The prediction for the features x [dimension]."""
+        ...
+
+    def update(self, x: np.ndarray, y: float) -> None:
+        """Learn the target."""
+        ...
+
+
+class OnlineMethod(Method, family="bandit_regret"):
+    """An online learner for squared loss. Third parties implement `learner` only."""
+
+    @abstractmethod
+    def learner(self) -> Learner:
+        """A fresh learner; `reset` is called before the first round."""
+
+    def compiled(self, stream: Stream) -> Compiled | None:
+        """The built-in kernel that makes the same predictions, or None to be run round by round."""
+        return None
+
+
+class OnlineRegression(Task, family="bandit_regret", name="online-regression", label="online regression", accepts=(OnlineMethod,),
+                       seeds_together=True, seconds=0.1):  # fmt: skip
+    """Regret of sequential predictions with loss (p - y)^2 / 2.
+
+    `linear`: x uniform on the sphere, y = x'mu* + noise, and the comparator is the truth mu* (stochastic regret of paper 63). `diabetes`:
+    scikit-learn's 442 patients with standardised columns, in a random order, repeated to the horizon; the comparator is the least-squares
+    fit to the whole stream in hindsight. `sine`: a smooth surface on two coordinates, the comparator knows its values; linear learners are
+    bound to lose there.
+    """
+
+    stream: Literal["linear", "diabetes", "sine"] = Field("linear", description="where the examples come from")
+    d: int = Field(5, ge=1, le=200, description="dimension (linear)")
+    noise: float = Field(1.0, ge=0, le=100, description="standard deviation of the targets' noise (linear, sine)")
+    horizon: int = Field(50_000, ge=10, le=10_000_000, description="rounds T")
+
+    metrics = (
+        Metric(
+            "regret",
+            "loss",
+            "lower",
+            "sum of losses minus the comparator's; infinite for a learner that diverged",
+            primary=True,
+            finite=False,
+        ),
+        Metric("last_decade_growth", "loss", "lower", "regret of rounds T/10+1 to T", finite=False),
+        Metric(
+            "normalised_regret",
+            "ratio",
+            "lower",
+            "regret over (noise^2 / 2) d ln(T / d), the optimal leading term on `linear`",
+            finite=False,
+        ),
+        Metric("regret_curve", "loss", "lower", "regret after this round", curve="round", finite=False),
+    )
+
+    def data_fingerprint(self) -> str:
+        return _diabetes_digest() if self.stream == "diabetes" else digest(f"online regression, {self.stream}, generator 1")
+
+    def infeasible(self, method: Method) -> str | None:
+        if self.horizon <= self.d:
+            return f"horizon={self.horizon} must exceed the dimension {self.d}."
+        return method.infeasible()
+
+    @property
+    def dimension(self) -> int:
+        return {"linear": self.d, "diabetes": 11, "sine": 3}[self.stream]
+
+    def told(self, method: Method) -> Stream:
+        facts = {"horizon": self.horizon, "noise_scale": self.noise, "norm_bound": 1.0 if self.stream == "linear" else 4.0}
+        return Stream(self.dimension, told(method, facts))
+
+    def environment(self, seed: int) -> OnlineEnvironment:
+        """The stream of one seed."""
+        from kernels.bandits.online import OnlineEnvironment
+
+        streams = self.streams(seed)
+        keys = (streams.integer("data"), streams.integer("noise"))
+        if self.stream == "linear":
+            theta = unit(streams.numpy("data").standard_normal((1, self.d)))[0]
+            return OnlineEnvironment(np.empty((0, self.d)), np.empty(0), theta, float(self.noise), *keys)
+        if self.stream == "diabetes":
+            rows, targets = _diabetes()
+            order = streams.numpy("order").permutation(len(targets))
+            rows, targets = rows[order], targets[order]
+            comparator = np.linalg.lstsq(rows, targets, rcond=None)[0]
+        else:
+            random = streams.numpy("data")
+            points = random.random((self.horizon, 2))
+            surface = np.sin(2 * np.pi * points[:, 0]) * np.cos(np.pi * points[:, 1])
+            noise = streams.numpy("noise").standard_normal(self.horizon) * self.noise
+            # The comparator sees the surface's value as a third coordinate, which learners are not shown.
+            rows, targets, comparator = np.column_stack([np.ones(self.horizon), points, surface]), surface + noise, np.array([0, 0, 0, 1.0])
+        return OnlineEnvironment(np.ascontiguousarray(rows), np.ascontiguousarray(targets), comparator, float(self.noise), *keys)
+
+    def run(self, method: Method, seed: int, context: Context) -> Measured:
+        """One seed, compiled where the method names a kernel (not on `sine`, whose comparator sees more than the learners)."""
+        assert isinstance(method, OnlineMethod)
+        rounds = checkpoints(self.horizon)
+        curve, info = self.play(method, seed, rounds)
+        at = {int(t): float(value) for t, value in zip(rounds, curve, strict=True)}
+        scale = max(self.noise, 1e-12) ** 2 / 2 * self.dimension * math.log(self.horizon / self.dimension)
+        final, before = at[self.horizon], at[self.horizon // 10]
+        growth = math.inf if math.isinf(final) else final - before
+        metrics = {"regret": final, "last_decade_growth": growth, "normalised_regret": final / scale}
+        return Measured(metrics, {"regret_curve": (rounds.tolist(), curve.tolist())}, info)
+
+    def play(self, method: OnlineMethod, seed: int, rounds: np.ndarray, reference: bool = False) -> tuple[np.ndarray, dict[str, Any]]:
+        """Regret at `rounds`, and a note; compiled where the method names a kernel, unless `reference` asks for the readable learner."""
+        stream = self.told(method)
+        compiled = None if reference or self.stream == "sine" else method.compiled(stream)
+        if compiled is None:
+            return self._by_round(method.learner(), stream, self.environment(seed), rounds)
+        from kernels.bandits.online import KERNELS
+
+        curve = np.empty(len(rounds))
+        params = np.array(compiled.params, dtype=np.float64)
+        KERNELS[compiled.kernel](self.environment(seed), params, rounds, curve, np.empty(0))
+        return np.where(np.isnan(curve), np.inf, curve), {"played": "compiled"}
+
+    def _by_round(
+        self, learner: Learner, stream: Stream, environment: OnlineEnvironment, rounds: np.ndarray
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        from kernels.bandits.online import example
+
+        learner.reset(stream)
+        row, curve, marks = np.empty(environment.comparator.size), np.empty(len(rounds)), {int(t): i for i, t in enumerate(rounds)}
+        regret = 0.0
+        for t in range(1, int(rounds[-1]) + 1):
+            y = float(example(environment, t, row))
+            x = row[: stream.dimension].copy()
+            x.flags.writeable = False
+            prediction = learner.predict(x)
+            if math.isnan(prediction):
+                raise InvalidResult(f"predict() returned {prediction!r} in round {t}; it must return a number.")
+            if not abs(prediction) < DIVERGED:
+                regret = math.inf
+            if regret < math.inf:
+                regret += 0.5 * (prediction - y) ** 2 - 0.5 * (float(row @ environment.comparator) - y) ** 2
+                learner.update(x, y)
+            if t in marks:
+                curve[marks[t]] = regret
+            if regret == math.inf:
+                curve[np.array(rounds) >= t] = math.inf
+                break
+        info: dict[str, Any] = {"played": "round by round"}
+        if hasattr(learner, "atoms"):
+            info["atoms"] = int(learner.atoms)
+        return curve, info
+
+
+@functools.cache
+def _diabetes() -> tuple[np.ndarray, np.ndarray]:
+    """Standardised columns and a constant [442, 11], divided by sqrt(11); standardised targets [442]."""
+    from sklearn.datasets import load_diabetes
+
+    rows, targets = load_diabetes(return_X_y=True)
+    rows = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    rows = np.column_stack([rows, np.ones(len(rows))]) / math.sqrt(11)
+    return rows, (targets - targets.mean()) / targets.std()
+
+
+@functools.cache
+def _diabetes_digest() -> str:
+    rows, targets = _diabetes()
+    return hashlib.sha256(np.round(np.column_stack([rows, targets]), 9).tobytes()).hexdigest()
