@@ -49,12 +49,8 @@ def run_status(ledger: Ledger, run: str) -> RunStatus:
         return ledger.query(sql, {"run": run, **params}).to_pylist()  # type: ignore[no-any-return]
 
     (row,) = rows("SELECT * FROM runs WHERE run = :run")
-    states = {
-        item["state"]: item["n"]
-        for item in rows(
-            "SELECT state, COUNT(*) AS n FROM trials WHERE trial IN (SELECT trial FROM run_trials WHERE run = :run) GROUP BY state"
-        )
-    }
+    mine = "trial IN (SELECT trial FROM run_trials WHERE run = :run)"
+    states = {item["state"]: item["n"] for item in rows(f"SELECT state, COUNT(*) AS n FROM trials WHERE {mine} GROUP BY state")}
     attempts = rows("SELECT outcome, worker, finished FROM attempts WHERE run = :run")
     ends = [_time(attempt["finished"]) for attempt in attempts]
     now = datetime.now(UTC) if row["status"] == "running" else max(ends, default=datetime.now(UTC))
