@@ -31,7 +31,7 @@ NULL_DRAWS = 200
 class DigitsCalibration(
     Task, family="calibration", name="digits", label="Post-hoc calibration, digits", accepts=(Calibrator,), timeout=120, seconds=0.3
 ):
-    """Post-hoc calibration of an MLP (64-256-256-10) that was trained until it knew its training labels by heart.
+    """Post-hoc calibration of an MLP that was trained until it knew its training labels, wrong ones included, by heart.
 
     Splits per seed: 300 training, 400 calibration and 1,097 test rows of scikit-learn's digits (noise40, noise20-all: 600, 400, 797).
     The method gets logits and labels of the calibration split; its map then gets the logits of the test split, never the labels.

@@ -26,10 +26,10 @@ NETWORKS: dict[str, tuple[int, ...]] = {"mlp": (256, 128), "narrow": (64, 32)}
 class DigitsOneShot(
     Task, family="pruning", name="digits-oneshot", label="One-shot pruning, digits", accepts=(Pruner,), timeout=300, seconds=0.5
 ):
-    """One-shot unstructured pruning of an MLP (64-256-128-10, 50,432 weights) trained on 1,000 of scikit-learn's digits.
+    """One-shot unstructured pruning of an MLP trained on 1,000 of scikit-learn's digits, to 50, 70, 80, 90, 95 and 98 % zeros.
 
-    The method sees the network and its training data, and returns the weights for every sparsity; biases are kept. The task counts the
-    nonzeros and measures accuracy on the 797 other digits.
+    The network has 50,432 weights (64-256-128-10), or 6,464 (narrow: 64-64-32-10). The method sees it and its training data and returns the
+    weights for every sparsity; biases are kept. The task counts the nonzeros and measures accuracy on the 797 other digits.
     """
 
     metrics = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from tasks.calibration.base_model import DigitsBaseModel
 from tasks.calibration.digits import DigitsCalibration, checked_probabilities
@@ -96,6 +97,7 @@ OUTPUTS = Outputs(np.zeros((40, 3)), {})
         (np.tile([1.5, -0.5, 0.0], (40, 1)), "negative probability"),
         (np.tile([np.nan, 0.5, 0.5], (40, 1)), "40 values that are not finite"),
         ("certain", "not an array of probabilities"),
+        (torch.full((40, 3), 1 / 3, requires_grad=True), "not an array of probabilities .*requires grad"),
         (None, "not finite|shape"),
     ],
 )

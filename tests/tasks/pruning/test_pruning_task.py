@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from tasks.errors import InvalidResult
 from tasks.pruning.methods.magnitude import Magnitude
@@ -94,6 +95,7 @@ def with_layer(results, index, layer):
         (lambda results: with_layer(results, 5, lambda w: w[1:]), "At 98 % .* of shapes .* were due"),
         (lambda results: [["dense"]] * 6, "not a list of weight arrays"),
         (lambda results: [3.0] * 6, "not a list of weight arrays"),
+        (lambda results: [[torch.zeros(2, requires_grad=True)]] * 6, "not a list of weight arrays .*requires grad"),
     ],
 )
 def test_what_is_not_a_sparse_network_is_refused_in_one_sentence(change, sentence, context):
