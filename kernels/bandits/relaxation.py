@@ -47,3 +47,30 @@ def sweep_table(m, shifts, rhs, omegas, tolerance, cap, table):
     for t in range(shifts.size):
         for k in range(omegas.size):
             table[t, k] = sweeps(m, shifts[t], rhs[t], omegas[k], tolerance, cap)
+
+
+@kernel
+def boxed_least_squares(gram, moments, bound, theta):
+    """Minimise theta' gram theta / 2 - moments' theta over |theta_j| <= bound_j by coordinate descent from `theta`, in place."""
+    n = theta.size
+    for _ in range(2000):
+        change = 0.0
+        for j in range(n):
+            if gram[j, j] <= 0.0:
+                continue
+            total = moments[j]
+            for k in range(n):
+                if k != j:
+                    total -= gram[j, k] * theta[k]
+            value = min(max(total / gram[j, j], -bound[j]), bound[j])
+            change = max(change, abs(value - theta[j]))
+            theta[j] = value
+        if change < 1e-12:
+            break
+
+
+@kernel
+def boxed_fits(grams, moments, scale, bound, thetas):
+    """`boxed_least_squares` for every arm with targets divided by `scale`; thetas [arms, n] hold the start and receive the fits."""
+    for i in range(thetas.shape[0]):
+        boxed_least_squares(grams[i], moments[i] / scale, bound, thetas[i])

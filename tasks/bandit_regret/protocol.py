@@ -117,5 +117,9 @@ class GlmMethod(BanditMethod):
     """A policy for generalized linear bandits, E[r | x] = mu(x'theta) with mu = `Problem.link`."""
 
 
+class SolverMethod(BanditMethod):
+    """A policy that tunes a solver: contexts [arms, 1] repeat one number that describes the instance, the reward is minus the cost."""
+
+
 class ArmedMethod(BanditMethod):
     """A policy for K arms without contexts (it is shown an array of shape [arms, 0])."""
