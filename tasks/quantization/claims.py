@@ -6,9 +6,14 @@ clear gain. Methods meet at equal bits per weight, or the claimed winner stores 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from typing import Any
+
 from tasks.api import Arm, Claim
 
 LM, INCREASE = "quantization/lm-weights", "bits_per_byte_increase"
+MIXED, LINEARITY = "quantization/mixed-precision", "quantization/linearity"
 STANDARD = {"preset": "standard"}
 
 
@@ -37,6 +42,45 @@ def _nf4(block: int) -> Arm:
     return Arm("quantization/nf4", {"block": block})
 
 
+def _adaround(bits: int) -> Arm:
+    return Arm("quantization/adaround", {"bits": bits, "group": 128})
+
+
+def _spqr(threshold: float) -> Arm:
+    return Arm("quantization/spqr", {"bits": 3, "group": 16, "threshold": threshold})
+
+
+def _allocated(name: str, average: float) -> tuple[Arm, dict[str, object]]:
+    return Arm(f"quantization/allocate-{name}", {"sensitivity": "noise"}), {**STANDARD, "average": average}
+
+
+def _linear(id: str, statement: str, arm: Arm, margin: float, **more: Any) -> Claim:
+    """The actual increase lies within a share `margin` of the predicted one."""
+    predicted = {"predicted": "predicted_increase"}
+    return Claim(
+        id, 6, statement, "prediction", LINEARITY, INCREASE, arm, None, STANDARD, effect="ratio", margin=margin, options=predicted, **more
+    )
+
+
+def _allocation_claims() -> Iterator[Claim]:
+    for average in (3.0, 4.0):
+        dp, params = _allocated("dp", average)
+        uniform, _ = _allocated("uniform", average)
+        yield Claim(
+            f"dp-below-uniform-{average:g}", 6, f"DP allocation at {average:g} bits on average loses 10 % less than uniform bits",
+            "better", MIXED, INCREASE, dp, uniform, params, effect="ratio", margin=0.9,
+        )  # fmt: skip
+        yield Claim(
+            f"dp-is-exact-{average:g}", 6, f"DP allocation at {average:g} bits on average reaches the exact optimum of its objective",
+            "bound", MIXED, "objective_excess", dp, None, params, margin=1e-6, options={"every": True},
+        )  # fmt: skip
+    fill, params = _allocated("waterfill", 3.0)
+    yield Claim(
+        "waterfill-below-uniform-3", 188, "At 3 bits on average, allocation by sensitivity and variance loses less than uniform",
+        "better", MIXED, INCREASE, fill, _allocated("uniform", 3.0)[0], params, effect="ratio", margin=1.0,
+    )  # fmt: skip
+
+
 CLAIMS = [
     _below(
         "higgs-below-nf4", 6, "HIGGS (p=2, 4.13 bits) loses less than NF4 (4.25 bits), both data-free", _higgs(4), _nf4(128),
@@ -53,5 +97,34 @@ CLAIMS = [
     _below(
         "higgs-below-gptq-3", 6, "Data-free HIGGS (p=2) loses less than calibrated GPTQ at 3 bits", _higgs(3), _gptq(3),
         note="The paper finds HIGGS competitive with calibrated methods on Llama 3; small models leave GPTQ more to correct.",
+    ),
+    _linear("linearity-higgs-4", "At 4 bits HIGGS (p=2) costs what sum alpha t^2 predicts, within 50 %", _higgs(4), 0.5),
+    _linear("linearity-higgs-3", "At 3 bits HIGGS (p=2) costs what sum alpha t^2 predicts, within 50 %", _higgs(3), 0.5),
+    _linear("linearity-nf4", "NF4 costs what sum alpha t^2 predicts, within 50 %", _nf4(64), 0.5),
+    _linear("linearity-rtn-4", "Round-to-nearest at 4 bits costs what sum alpha t^2 predicts, within 50 %", _rtn(4), 0.5),
+    _linear(
+        "linearity-gptq-4", "GPTQ at 4 bits costs what sum alpha t^2 predicts, within 50 %", _gptq(4), 0.5, control=True,
+        note="Negative control: GPTQ steers its error into directions that hardly matter, so the theorem must overestimate it.",
+    ),
+    *_allocation_claims(),
+    Claim(
+        "spqr-near-lossless", 35, "SpQR with 3-bit codes stays within 1 % of the float32 perplexity per byte", "bound", LM, INCREASE,
+        _spqr(0.2), None, STANDARD, margin=math.log2(1.01),
+        note="About 4.1 bits per weight; the paper says within 1 % at 3.4 to 4.7 bits for models of 7 to 65 billion weights.",
+    ),
+    _below(
+        "spqr-below-gptq", 35, "SpQR (3-bit codes, 4.1 bits in all) loses less than GPTQ (4.16 bits)",
+        _spqr(0.2), _gptq(4),
+    ),
+    _below(
+        "spqr-outliers-help", 35, "SpQR with 0.2 as threshold loses less than without outliers (fewer bits)",
+        _spqr(0.2), _spqr(1000.0),
+        note="Not at equal bits: outliers cost about 0.4 bits per weight.",
+    ),
+    _below("adaround-below-rtn-4", 65, "AdaRound at 4 bits loses 10 % less than nearest rounding", _adaround(4), _rtn(4), 0.9),
+    _below("adaround-below-rtn-3", 65, "AdaRound at 3 bits loses 10 % less than nearest rounding", _adaround(3), _rtn(3), 0.9),
+    _below(
+        "adaround-below-stochastic-4", 65, "AdaRound at 4 bits loses 10 % less than stochastic rounding on the same grid",
+        _adaround(4), Arm("quantization/stochastic", {"bits": 4, "group": 128}), 0.9,
     ),
 ]  # fmt: skip

@@ -7,18 +7,14 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 
-from tasks.api import Context, Fixture, Measured, Method, Metric, Task
-from tasks.quantization.byte_gpt import ByteGpt, Preset, one_thread, windows_of
-from tasks.quantization.corpus import standard_library
-from tasks.quantization.evaluate import References, measure, quantise, reference
+from tasks.api import Context, Measured, Method, Metric
+from tasks.quantization.byte_gpt import one_thread
+from tasks.quantization.evaluate import measure, quantise
+from tasks.quantization.lm_task import LanguageModelTask
 from tasks.quantization.protocol import Quantizer
 
-_REFERENCES = References()
 
-
-class LmWeights(
-    Task, family="quantization", name="lm-weights", label="Language-model weights", accepts=(Quantizer,), timeout=600.0, seconds=3.0
-):
+class LmWeights(LanguageModelTask, name="lm-weights", label="Language-model weights", accepts=(Quantizer,), timeout=600.0, seconds=3.0):
     """Quantise the weight matrices of a byte-level GPT trained on the Python standard library's source; embedding and norms stay float32.
 
     A seed is one paired draw of everything that is random: its model (`seed` modulo `models`: initial weights and batch order), its
@@ -27,12 +23,7 @@ class LmWeights(
     as in `quick`, only about windows of those models.
     """
 
-    preset: Preset = Field(
-        "standard", description="smoke: for tests; quick: 2 layers, 250 steps; standard: 4 layers, 1000 steps, about 1.9 bits/byte"
-    )
-    models: int = Field(5, ge=1, description="number of distinct base models among which seeds rotate")
     calibration: int = Field(128, ge=1, le=4096, description="calibration windows of 128 bytes from the training text")
-    windows: int = Field(256, ge=8, le=4096, description="evaluation windows of 128 bytes from the held-out text")
 
     check_params: ClassVar = {"preset": "smoke", "models": 1, "calibration": 8, "windows": 8}
     metrics: ClassVar = (
@@ -51,27 +42,13 @@ class LmWeights(
         Metric("quantise_seconds", "s", "lower", "CPU seconds spent in the method's quantize, all layers", low=0),
     )
 
-    def base(self, seed: int) -> ByteGpt:
-        return ByteGpt.preset(self.preset, seed % self.models)
-
-    def fixtures(self, seed: int) -> tuple[Fixture, ...]:
-        return (self.base(seed),)
-
-    def data_fingerprint(self) -> str:
-        return standard_library().sha256
-
     def run(self, method: Method, seed: int, context: Context) -> Measured:
         assert isinstance(method, Quantizer)
-        base, streams, corpus = self.base(seed), self.streams(seed), standard_library()
         with one_thread(), torch.no_grad():
-            model = context.fixture(base)
-            windows = windows_of(corpus.validation, base.context, self.windows, streams.numpy("eval"))
-            truth = _REFERENCES.get((base, seed, self.windows), lambda: reference(model, windows))
+            model = context.fixture(self.base(seed))
+            windows, truth = self.held_out(model, seed)
             quantised = quantise(
-                method,
-                model,
-                lambda: windows_of(corpus.train, base.context, self.calibration, streams.numpy("data")),
-                streams.torch("method"),
+                method, model, lambda: self.calibration_windows(model, seed, self.calibration), self.streams(seed).torch("method")
             )
             metrics, info = measure(model, quantised, windows, truth)
-        return Measured(metrics, info={"model_seed": base.seed, **info})
+        return Measured(metrics, info={"model_seed": self.base(seed).seed, **info})
