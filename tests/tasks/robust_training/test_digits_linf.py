@@ -203,6 +203,7 @@ def test_suite_breaks_what_torchattacks_apgdt_breaks():
     verdict = attack(model, torch.tensor(data.test_images), torch.tensor(data.test_labels), 0.2, torch.Generator().manual_seed(0))
     assert verdict.robust == pytest.approx(0.3081, abs=0.02)
     assert verdict.pgd20 > verdict.robust + 0.05  # what PGD-20 alone would have claimed
+    assert min(verdict.first_broken[name] for name in ("fgsm", "pgd20", "pgd50", "pgd50-margin", "apgd-targeted")) > 0
 
 
 def test_a_constant_classifier_keeps_its_accuracy_under_every_attack():

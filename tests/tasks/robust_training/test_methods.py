@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import statistics
 
 import pytest
@@ -199,6 +200,35 @@ def test_elle_a_schedule_equals_its_definition():
 
 def test_elle_a_equals_unclipped_fgsm_training_until_the_first_jump():
     torch.testing.assert_close(trained(ElleA(), n=24), trained(Elle(weight=0.0), n=24))
+
+
+def test_elle_a_equals_hand_rolled_loop_through_jumps_and_decay():
+    def double() -> tuple[Problem, nn.Module]:  # signs of gradients make rounding errors grow
+        given = problem(n=24, epochs=4)
+        return dataclasses.replace(given, images=given.images.double()), build("mlp", 16, 3).double()
+
+    given, model = double()
+    order, errors, value, used = torch.Generator().manual_seed(1), [], 0.0, []
+    for _ in range(4):
+        for index in torch.randperm(24, generator=order).split(8):
+            images, labels = given.images[index], given.labels[index]
+            adversarial = images + 0.1 * input_gradient(model, images, labels).sign()
+            error = linearity_error(model, images, labels, 0.1, given.noise)
+            loss = functional.cross_entropy(model(adversarial), labels) + value * error
+            gradients = torch.autograd.grad(loss, list(model.parameters()))
+            used.append(value)
+            jump = len(errors) > 2 and float(error.detach()) > statistics.fmean(errors) + 0.5 * statistics.pstdev(errors)
+            value = 1e5 if jump else 0.9 * value
+            errors.append(float(error.detach()))
+            with torch.no_grad():
+                for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+                    parameter -= 0.1 * gradient
+    assert 1e5 in used
+    assert any(0 < value < 1e5 for value in used)
+    adaptive, plain = double(), double()
+    after = weights(ElleA(peak=1e5, decay=0.9, deviations=0.5).train(adaptive[1], adaptive[0]))
+    torch.testing.assert_close(after, weights(model), rtol=1e-4, atol=1e-6)
+    assert (after - weights(Elle(weight=0.0).train(plain[1], plain[0]))).abs().max() > 0.05
 
 
 class Bowl(nn.Module):
