@@ -144,6 +144,11 @@ class ReadyQueue:
         share = -(-(len(self._heap) + len(self.leased)) // max(1, slots))
         return max(1, min(CALL_UNITS, share, int(CALL_SECONDS / max(seconds, 1e-6))))
 
+    def worth(self, seconds: float, limit: int) -> int:
+        """How many items like the next one make so many expected seconds, at most `limit`."""
+        each = self.head_seconds()
+        return 0 if each is None else min(limit, int(seconds / max(each, 1e-6)))
+
     def batch(self, slots: int, limit: int) -> list[Item]:
         """Items for one call, at most `limit`, out of those that are leased."""
         size = min(self.batch_size(slots), limit)

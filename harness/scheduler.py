@@ -36,6 +36,10 @@ from harness.recorder import GROUP_ATTEMPTS, Recorder
 #: The longest the loop sleeps: limits, commits and Ctrl-C are looked at this often.
 POLL_SECONDS = 0.1
 
+#: Leases are taken for so much expected work at a time, but for no more than so many trials: one transaction for many short trials,
+#: and yet enough left over for another coordinator.
+CLAIM_SECONDS, CLAIM_TRIALS = 1.0, 500
+
 #: With nothing to do but wait for an unreachable ledger, the run gives up after this long; what was measured is in the spool.
 LEDGER_PATIENCE = 60.0
 
@@ -299,7 +303,7 @@ class _Scheduler:
 
     def _claim(self, queue: ReadyQueue, slots: int, calls: int) -> bool:
         """Lease what the free slots will need; False when nothing was obtained."""
-        size = queue.batch_size(slots) * calls
+        size = max(queue.batch_size(slots) * calls, queue.worth(CLAIM_SECONDS, CLAIM_TRIALS))
         if self._startable is not None:
             size = min(size, self._startable)
         items = queue.take(size)

@@ -15,10 +15,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.engines.base import Call, CallEnded, EngineSettings, Shape
+from harness.engines.base import CallEnded, EngineSettings, Shape
 from harness.engines.processes import kernel_oom_kills, memory_of_tree
-from harness.engines.serve import TAIL_BYTES, Marker
-from harness.engines.wire import Inbox, Row, Rows, read_tail, send
+from harness.engines.serve import Marker
+from harness.engines.wire import TAIL_BYTES, Inbox, Load, Rows, read_tail, send
 from harness.engines.zygote import Exit, Zygote, kill_group
 
 #: Between the polite stop and SIGKILL: long enough to unwind Python, short enough that a hang costs little.
@@ -40,7 +40,7 @@ class Child:
 
     def __init__(self, zygote: Zygote, token: int, settings: EngineSettings, shape: Shape, environment: Mapping[str, str]) -> None:
         self.shape, self.token = shape, token
-        self.call: Call | None = None
+        self.call: Load | None = None
         self.affinity = ""
         self.pid: int | None = None
         self.dead = False
@@ -55,6 +55,7 @@ class Child:
         self._exit: Exit | None = None
         self._closed_since: float | None = None
         self._stopping: StopReason | None = None
+        self._oom_kills = kernel_oom_kills()
         self._reset()
         spec = {
             "cache_dir": settings.cache_dir,
@@ -81,7 +82,7 @@ class Child:
         """Its channel is closed: waiting on it would return at once for ever."""
         return self._inbox.closed
 
-    def begin(self, call: Call) -> None:
+    def begin(self, call: Load) -> None:
         """Hand over a call. The child must be idle."""
         assert self.call is None
         self._reset()
@@ -144,8 +145,7 @@ class Child:
         self._stop_unit = -1
         self._cancelled: int | None = None
         self._kill_at = math.inf
-        self._cut: dict[tuple[int, int], str] = {}  #: what was saved of a stream that had to be cut, by (stream, unit)
-        self._oom_kills = kernel_oom_kills()
+        self._cut: dict[int, tuple[str, str]] = {}  #: per unit, what was saved of streams that had to be cut
 
     def _ask(self) -> None:
         self._stop_unit, _ = self._marker.current()
@@ -157,24 +157,15 @@ class Child:
     def _read(self) -> list[Rows | CallEnded]:
         events: list[Rows | CallEnded] = []
         for message in self._inbox.messages():
-            if message[0] == "end":
-                self._ended = True
-                continue
-            _, call, rows, environment = message
+            call, last, cancelled, environment, packed, self._ended = message
+            self._reported = max(self._reported, last)
             if environment is not None:
                 self._environment = environment
-            done: list[Row] = []
-            for row in rows:
-                self._reported = max(self._reported, row[0])
-                if all(fields[1] == "cancelled" for fields in row[6]):
-                    self._cancelled = row[0]
-                    continue
-                if self._cut:
-                    stdout, stderr = self._join(self._stdout, row[0], row[4]), self._join(self._stderr, row[0], row[5])
-                    row = (*row[:4], stdout, stderr, row[6])
-                done.append(row)
-            if done:
-                events.append(Rows(call, self.name, self._environment, done))
+            if cancelled is not None:
+                self._cancelled = cancelled
+            if last >= 0:
+                saved, self._cut = self._cut, {}
+                events.append(Rows(call, self.name, self._environment, packed, saved))
         return events
 
     def _end(self) -> CallEnded:
@@ -192,14 +183,15 @@ class Child:
         culprit = unit if unit > self._reported else None
         lost, detail = self._cause()
         finished = datetime.now(UTC)
+        saved = self._cut.get(unit, ("", ""))
         event = CallEnded(
             self.call.id,
             self.name,
             lost,
             culprit,
             detail,
-            self._join(self._stdout, unit, read_tail(self._stdout, TAIL_BYTES)),
-            self._join(self._stderr, unit, read_tail(self._stderr, TAIL_BYTES)),
+            (saved[0] + read_tail(self._stdout, TAIL_BYTES))[-TAIL_BYTES:],
+            (saved[1] + read_tail(self._stderr, TAIL_BYTES))[-TAIL_BYTES:],
             None if culprit is None else finished - timedelta(seconds=time.monotonic() - began),
             None if culprit is None else finished,
             # A fault of the unit's own ends in another signal or in an exit code.
@@ -241,17 +233,16 @@ class Child:
                 self._ask()
             elif now > self._kill_at and self.pid:
                 kill_group(self.pid)
-        elif 0 <= unit < len(self.call.units) and unit > self._reported and now - began > self.call.units[unit].timeout:
+        elif 0 <= unit < len(self.call.limits) and unit > self._reported and now - began > self.call.limits[unit]:
             self.stop("timeout")
         elif self.shape.memory and self.pid and memory_of_tree(self.pid) > self.shape.memory:
             self.stop("oom")
-        for fd in (self._stdout, self._stderr):
+        for which, fd in enumerate((self._stdout, self._stderr)):
             if os.fstat(fd).st_size > STREAM_LIMIT:
-                self._cut[fd, unit] = read_tail(fd, TAIL_BYTES)
+                saved = list(self._cut.get(unit, ("", "")))
+                saved[which] = read_tail(fd, TAIL_BYTES)
+                self._cut[unit] = (saved[0], saved[1])
                 os.ftruncate(fd, 0)
-
-    def _join(self, fd: int, unit: int, text: str) -> str:
-        return (self._cut.pop((fd, unit), "") + text)[-TAIL_BYTES:]
 
 
 def _open_unlinked(path: Path) -> int:

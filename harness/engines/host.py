@@ -10,9 +10,9 @@ import os
 import pickle
 import threading
 
-from harness.engines.base import Call, CallEnded, EngineSettings, Shape
+from harness.engines.base import CallEnded, EngineSettings, Shape
 from harness.engines.crew import Crew
-from harness.engines.wire import Rows
+from harness.engines.wire import Load, Rows
 
 #: Decided by Ray per actor; the worker process must see the same devices.
 _DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ONEAPI_DEVICE_SELECTOR")
@@ -30,8 +30,8 @@ class Host:
         self._cancelled: set[int] = set()
 
     def execute(self, message: bytes) -> bytes:
-        """Execute a pickled Call; returns the pickled list of its Rows and its CallEnded."""
-        call: Call = pickle.loads(message)
+        """Execute a packed call; returns the pickled list of its Rows and its CallEnded."""
+        call = Load(*pickle.loads(message))
         if self._is_cancelled(call.id):
             return pickle.dumps([CallEnded(call.id, "", "cancelled")], protocol=5)
         self._crew.poll(0.0)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from harness.engines.base import Call, CallEnded, EngineSettings, Event, Shape
 from harness.engines.child import Child
 from harness.engines.crew import Crew
+from harness.engines.wire import Load, pack_call
 from harness.errors import EngineError
 
 
@@ -73,7 +74,7 @@ class ProcessEngine:
         while self._queue:
             call = self._queue.popleft()
             if (child := self._find(call)) is not None:
-                child.begin(call)
+                child.begin(Load(*pack_call(call)))
             else:
                 waiting.append(call)
         self._queue = waiting

@@ -17,6 +17,7 @@ from typing import Any
 
 from harness.engines.base import Call, CallEnded, EngineSettings, Event, Shape
 from harness.engines.host import Host
+from harness.engines.wire import pack_call
 from harness.errors import EngineError
 
 #: Calls in flight per actor: one executes, the others have already travelled. Only short calls queue up behind another.
@@ -24,6 +25,9 @@ DEPTH = 3
 
 #: A call expected to take longer than this shares its actor with no other.
 SHORT_SECONDS = 2.0
+
+#: How long the list of nodes counts as known.
+NODES_SECONDS = 5.0
 
 #: How long an actor may take to say goodbye.
 CLOSE_SECONDS = 2.0
@@ -61,6 +65,8 @@ class RayEngine:
         self._queue: deque[Call] = deque()
         self._refs: dict[Any, tuple[_Actor, int]] = {}
         self._events: list[Event] = []
+        self._nodes_known: list[dict[str, float]] = []
+        self._nodes_until = 0.0
 
     # -- life -------------------------------------------------------------------------------------------------------------------------
     def start(self, settings: EngineSettings, shapes: Sequence[Shape]) -> None:
@@ -160,7 +166,12 @@ class RayEngine:
         self._ours = True
 
     def _nodes(self) -> list[dict[str, float]]:
-        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        """Resources of the living nodes; asking costs milliseconds, so the answer is kept for a moment."""
+        now = time.monotonic()
+        if now >= self._nodes_until:
+            self._nodes_known = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+            self._nodes_until = now + NODES_SECONDS
+        return self._nodes_known
 
     def _fitting(self, shape: Shape) -> int:
         """How many workers of this shape the cluster's nodes carry at the same time."""
@@ -201,7 +212,7 @@ class RayEngine:
                 continue
             actor.calls[call.id] = call
             actor.affinity = call.affinity
-            self._refs[actor.handle.execute.remote(pickle.dumps(call, protocol=5))] = (actor, call.id)
+            self._refs[actor.handle.execute.remote(pickle.dumps(pack_call(call), protocol=5))] = (actor, call.id)
         waiting.extend(self._queue)
         self._queue = waiting
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import faulthandler
 import mmap
 import os
+import pickle
 import signal
 import socket
 import struct
@@ -21,7 +22,7 @@ from typing import Any
 
 from db.records import Outcome
 from harness.engines.base import TrialResult, TrialUnit, Unit
-from harness.engines.wire import Row, read_tail, receive, send, to_row
+from harness.engines.wire import TAIL_BYTES, Row, read_tail, receive, send, to_row, unpack_units
 from harness.worker import Executed, Executor, SoftStop
 
 #: Finished rows wait at most this long in the worker, so that a batch of no-op trials travels in few messages.
@@ -29,9 +30,6 @@ FLUSH_SECONDS, FLUSH_ROWS = 0.05, 500
 
 #: A unit that took this long is reported at once: a message is cheap beside it, and the next unit may take hours or kill the process.
 SLOW_SECONDS = 0.005
-
-#: Bytes kept of each of a unit's two output streams.
-TAIL_BYTES = 8192
 
 STOP_REASONS: dict[int, Outcome] = {1: "timeout", 2: "oom", 3: "cancelled"}
 
@@ -82,8 +80,8 @@ class _Worker:
 
     def run(self) -> None:
         while (message := receive(self._channel)) is not None:
-            call, units, plugins, budget = message
-            self._execute(call, units, plugins, budget)
+            call, packed, plugins, budget = message
+            self._execute(call, unpack_units(packed), plugins, budget)
 
     def _execute(self, call: int, units: tuple[Unit, ...], plugins: tuple[str, ...], budget: float) -> None:
         started = self._flushed = time.monotonic()
@@ -96,9 +94,8 @@ class _Worker:
                 self._flush(call)
             if stopped or now - started >= budget:
                 break
-        self._flush(call)
         self._marker.reset()
-        send(self._channel, ("end", call))
+        self._flush(call, end=True)
         if stopped:
             os._exit(0)  # a unit that was interrupted anywhere may have left anything behind: the next one gets a fresh process
 
@@ -123,10 +120,13 @@ class _Worker:
     def _stop_code(self) -> int:
         return self._marker.stop_asked()[0] or -1
 
-    def _flush(self, call: int) -> None:
-        if self._rows:
+    def _flush(self, call: int, end: bool = False) -> None:
+        if self._rows or end:
             environment = None if self._environment_sent else self._executor.environment()
-            send(self._channel, ("rows", call, self._rows, environment))
+            cancelled = next((row[0] for row in self._rows if all(fields[1] == "cancelled" for fields in row[6])), None)
+            rows = [row for row in self._rows if row[0] != cancelled]
+            last = self._rows[-1][0] if self._rows else -1
+            send(self._channel, (call, last, cancelled, environment, pickle.dumps(rows, protocol=5), end))
             self._environment_sent = True
             self._rows = []
         self._flushed = time.monotonic()

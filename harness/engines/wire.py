@@ -16,8 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.engines.base import TrialResult, UnitDone
+from harness.engines.base import Call, FixtureUnit, TrialResult, TrialUnit, Unit, UnitDone
 from harness.worker import Executed
+
+#: Bytes kept of each of a unit's two output streams.
+TAIL_BYTES = 8192
 
 _HEADER = struct.Struct("<I")
 
@@ -32,16 +35,52 @@ def to_row(index: int, done: Executed, stdout: str, stderr: str) -> Row:
     return (index, done.started.timestamp(), done.seconds, done.cpu_seconds, stdout, stderr, results)
 
 
+def pack_call(call: Call) -> tuple[Any, ...]:
+    """What a supervisor must know of a call (see Load), and the units as bytes for the worker: only there they are unpacked."""
+    units = tuple(
+        (unit.task, unit.task_params, unit.method, unit.method_params, unit.seeds, unit.keys, unit.timeout)
+        if isinstance(unit, TrialUnit)
+        else (unit.fixture, unit.params, unit.key, unit.timeout)
+        for unit in call.units
+    )
+    limits = tuple(unit.timeout for unit in call.units)
+    return call.id, limits, call.plugins, call.budget, call.affinity, pickle.dumps(units, protocol=5)
+
+
+def unpack_units(body: bytes) -> tuple[Unit, ...]:
+    """The units of `pack_call`."""
+    return tuple(TrialUnit(*fields) if len(fields) == 7 else FixtureUnit(*fields) for fields in pickle.loads(body))
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A packed call as a supervisor holds it: the time limit per unit and what it passes on."""
+
+    id: int
+    limits: tuple[float, ...]
+    plugins: tuple[str, ...]
+    budget: float
+    affinity: str
+    units: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Units that a worker has finished, still in the form in which they travelled."""
+    """Units that a worker has finished, packed as they travelled. `saved` holds, per unit, the output that was cut off before the end."""
 
     call: int
     worker: str
     environment: Mapping[str, Any]
-    rows: list[Row]
+    packed: bytes
+    saved: Mapping[int, tuple[str, str]]
 
     def events(self) -> list[UnitDone]:
+        """One UnitDone per row."""
+        rows: list[Row] = pickle.loads(self.packed)
+        for number, row in enumerate(rows):
+            if cut := self.saved.get(row[0]):
+                stdout, stderr = ((before + after)[-TAIL_BYTES:] for before, after in zip(cut, row[4:6], strict=True))
+                rows[number] = (*row[:4], stdout, stderr, row[6])
         return [
             UnitDone(
                 self.call,
@@ -56,7 +95,7 @@ class Rows:
                 stdout,
                 stderr,
             )
-            for index, started, seconds, cpu_seconds, stdout, stderr, results in self.rows
+            for index, started, seconds, cpu_seconds, stdout, stderr, results in rows
         ]
 
 

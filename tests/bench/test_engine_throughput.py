@@ -1,0 +1,140 @@
+"""Durable no-op trials per second on Ray, as ratios to the same work without Assay in the same run (medians of interleaved rounds)."""
+
+from __future__ import annotations
+
+import sqlite3
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+
+from db import open_ledger
+from db.spool import Spool
+from harness import queueing
+from harness.engines import ray as ray_engine
+from harness.engines.base import EngineSettings
+from harness.progress_events import TrialFinished
+from harness.scheduler import run_plan
+from tests.harness.conftest import local_ray  # noqa: F401
+from tests.harness.toys import start_run, toy_plan, toys
+
+pytestmark = [pytest.mark.bench, pytest.mark.usefixtures("local_ray"), pytest.mark.timeout(900)]
+
+WORKERS = 2
+
+
+def raw_with_sqlite(folder: Path, trials: int, per_call: int, in_flight: int, per_commit: int) -> float:
+    """Trials per second of bare pipelined actors whose driver writes what Assay must write at least: attempt, state, three values."""
+    import ray
+
+    @ray.remote(num_cpus=1)
+    class Actor:
+        def run(self, keys):
+            return [(key, (("score", float(key)), ("pid", 1.0), ("draw", 0.5)), time.time()) for key in keys]
+
+    connection = sqlite3.connect(folder / "raw.db", isolation_level=None)
+    connection.executescript(
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+        "CREATE TABLE trial (key INTEGER PRIMARY KEY, state TEXT); CREATE TABLE attempt (id INTEGER PRIMARY KEY, key INTEGER, at REAL);"
+        "CREATE TABLE measurement (attempt INTEGER, metric TEXT, value REAL, PRIMARY KEY (attempt, metric)) WITHOUT ROWID;"
+    )
+    connection.execute("BEGIN")
+    connection.executemany("INSERT INTO trial VALUES (?, 'pending')", [(key,) for key in range(trials)])
+    connection.execute("COMMIT")
+    actors = [Actor.remote() for _ in range(WORKERS)]
+    ray.get([actor.run.remote([0]) for actor in actors])
+    calls = [list(range(start, min(start + per_call, trials))) for start in range(0, trials, per_call)][::-1]
+    pending, waiting = {}, []
+
+    def commit():
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany("INSERT INTO attempt VALUES (?, ?, ?)", [(key, key, at) for key, _, at in waiting])
+        connection.executemany(
+            "INSERT INTO measurement VALUES (?, ?, ?)", [(key, *value) for key, values, _ in waiting for value in values]
+        )
+        connection.executemany("UPDATE trial SET state = 'done' WHERE key = ?", [(key,) for key, _, _ in waiting])
+        connection.execute("COMMIT")
+        waiting.clear()
+
+    began, turn = time.perf_counter(), 0
+    while calls or pending:
+        while calls and len(pending) < in_flight:
+            pending[actors[turn % WORKERS].run.remote(calls.pop())] = True
+            turn += 1
+        ready, _ = ray.wait(list(pending), timeout=10)
+        for ref in ready:
+            del pending[ref]
+            waiting += ray.get(ref)
+        if len(waiting) >= per_commit:
+            commit()
+    if waiting:
+        commit()
+    rate = trials / (time.perf_counter() - began)
+    assert connection.execute("SELECT COUNT(*) FROM measurement").fetchone() == (3 * trials,)
+    connection.close()
+    for actor in actors:
+        ray.kill(actor)
+    return rate
+
+
+def assay(folder: Path, trials: int, block: int, **options) -> float:
+    """Trials per second from the first result to the last commit."""
+    times: list[float] = []
+
+    def hear(event):
+        if isinstance(event, TrialFinished):
+            times.append(time.perf_counter())
+
+    # Throughput is asked for, not how fast the expectation of one second per trial is unlearned.
+    plan = toy_plan(toys("ok", range(trials), task="noop", task_params={"block": block}, seconds=1e-4))
+    with open_ledger(folder / "assay.db", create=True) as ledger:
+        run = start_run(ledger)
+        settings = EngineSettings(str(folder / "cache"), workers=WORKERS)
+        summary = run_plan(plan, run, ledger, ray_engine.RayEngine(), settings, spool=Spool(folder / "spool"), on_event=hear, **options)
+        assert summary.done == trials
+        assert ledger.query("SELECT COUNT(*) AS n FROM scores").to_pylist() == [{"n": 3 * trials}]
+    return (trials - 1) / (times[-1] - times[0])
+
+
+def compare(tmp_path: Path, ours, theirs, rounds: int = 3) -> float:
+    ratios = []
+    for number in range(rounds):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        peer, mine = theirs(folder), ours(folder, number)
+        ratios.append(mine / peer)
+        print(f"round {number}: assay {mine:.0f}/s, peer {peer:.0f}/s, ratio {mine / peer:.2f}")
+    return statistics.median(ratios)
+
+
+def test_noop_trials_against_raw_ray_with_a_batched_sqlite_writer(tmp_path, monkeypatch):
+    """Equal batching: 10 trials a call, 8 calls in flight, a commit per 100."""
+    monkeypatch.setattr(queueing, "CALL_UNITS", 10)
+    monkeypatch.setattr(ray_engine, "DEPTH", 8 // WORKERS)
+    ratio = compare(
+        tmp_path,
+        lambda folder, block: assay(folder, 5000, block, group_attempts=100),
+        lambda folder: raw_with_sqlite(folder, 5000, 10, 8, 100),
+    )
+    assert ratio >= 0.6, f"ratio {ratio:.2f}"
+
+
+def test_noop_trials_one_at_a_time_against_raw_ray_with_a_commit_per_trial(tmp_path, monkeypatch):
+    monkeypatch.setattr(queueing, "CALL_UNITS", 1)
+    monkeypatch.setattr(ray_engine, "DEPTH", 8 // WORKERS)
+    ratio = compare(
+        tmp_path,
+        lambda folder, block: assay(folder, 2000, block, group_attempts=1),
+        lambda folder: raw_with_sqlite(folder, 2000, 1, 8, 1),
+    )
+    assert ratio >= 0.6, f"ratio {ratio:.2f}"
+
+
+def test_cost_per_trial_does_not_grow_with_their_number(tmp_path):
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.mkdir()
+    large.mkdir()
+    few, many = assay(small, 2000, 1), assay(large, 50_000, 2)
+    print(f"{few:.0f}/s at 2,000, {many:.0f}/s at 50,000")
+    assert few / many <= 1.3
