@@ -32,7 +32,7 @@ def _correctness(objective: str = "correctness", balanced: bool = True) -> Arm:
 
 
 def _claim(name: str, statement: str, metric: str, a: Arm, b: Arm, margin: float, base: str, shift: str = "none", **others: Any) -> Claim:
-    """A beats B by `margin`; where the metric is the ECE, what its null band can't tell from calibration is no difference."""
+    """A beats B by `margin`. Verdicts on the ECE take its null band `ece_null95` into account by its name."""
     return Claim(
         id=f"calibration-{name}",
         paper=200,
@@ -45,7 +45,6 @@ def _claim(name: str, statement: str, metric: str, a: Arm, b: Arm, margin: float
         task_params={"base": base, "shift": shift, "bins": 15},
         margin=margin,
         min_seeds=8,
-        options={"floor": "ece_null95"} if metric == "ece" else {},
         **others,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 
@@ -19,7 +19,7 @@ def one_vs_rest(calibration: Labelled, fit_binary: Callable[[np.ndarray, np.ndar
     Rows whose calibrated probabilities are all zero fall back on the uniform distribution.
     """
     probabilities = softmax(calibration.logits)
-    maps: Iterable[BinaryMap] = [
+    maps = [
         fit_binary(probabilities[:, label], (calibration.labels == label).astype(np.float64)) for label in range(probabilities.shape[1])
     ]
 

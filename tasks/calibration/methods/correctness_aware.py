@@ -26,6 +26,7 @@ class CorrectnessAware(Calibrator, name="correctness-aware", label="Correctness-
     *original's* top-k classes. Network: Linear(transforms x k, hidden), ReLU, Linear(hidden, 1), T clamped to [0.1, 10]. Loss per row:
     (confidence at T - [prediction is right])^2; with `balanced`, right rows weigh 1 - a and wrong rows a, where a is the calibration
     accuracy. Adam on the whole split. The output bias starts at the temperature-scaling optimum, too far away for some hundred steps.
+    The released code makes 10 epochs of batches of 1,000 at lr 1e-4, on 400 rows 10 steps that change nothing: hence 200 steps at 1e-2.
     `objective: cross-entropy` trains the same network on the likelihood of the label (the paper's main ablation).
     """
 
