@@ -47,68 +47,103 @@ class _Trial:
     moved: bool = False  #: its state changed (a lease ends then)
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of an attempt: its trial, and whether it is the trial's accepted result."""
+
+    trial: _Trial
+    accepted: bool
+
+    @property
+    def arm(self) -> tuple[int, int]:
+        """Ids of task configuration and method configuration."""
+        return self.trial.task_config, self.trial.method_config
+
+
 def record(backend: Backend, dictionaries: Dictionaries, attempts: Sequence[Attempt], environments: Sequence[Environment]) -> int:
     """See `Ledger.record`."""
     if not attempts and not environments:
         return 0
     with backend.write() as connection:
-        known_environments = dictionaries.environments(connection, environments)
-        attempts = _unseen(backend, connection, attempts)
+        dictionaries.environments(connection, environments)
+        attempts = unseen(backend, connection, attempts)
         if not attempts:
             return 0
-        trials = _trials(backend, connection, {attempt.trial for attempt in attempts})
-        runs = dictionaries.run_ids(connection, {attempt.run for attempt in attempts})
-        hashes = {attempt.environment for attempt in attempts if attempt.environment is not None} - known_environments.keys()
-        known_environments |= dictionaries.environment_ids(connection, hashes)
-        _refuse_unknown(attempts, trials, runs, known_environments)
-
-        scalars: set[tuple[str, str]] = set()
-        for attempt in attempts:
-            scalars.update(zip(repeat(trials[attempt.trial].task), attempt.metrics, strict=False))
-        series = {(trials[attempt.trial].task, curve.metric) for attempt in attempts for curve in attempt.curves}
-        metric_ids: dict[str, dict[str, int]] = {}
-        for (task, metric), metric_id in dictionaries.metrics(connection, scalars, None).items():
-            metric_ids.setdefault(task, {})[metric] = metric_id
-        curve_ids = dictionaries.metrics(connection, series, "step") if series else {}
-
-        rows: list[Row] = []
-        texts: list[Row] = []
-        measurements: list[Row] = []
-        points: list[Row] = []
-        accepted: summary.Values = {}
-        for identity, attempt in enumerate(attempts, next_id(backend, connection, "attempt")):
-            trial = trials[attempt.trial]
-            accept = attempt.outcome == "ok" and trial.accepted is None
-            _advance(trial, attempt, identity, accept)
-            environment = None if attempt.environment is None else known_environments[attempt.environment]
-            rows.append(_attempt_row(backend, attempt, identity, trial, runs[attempt.run], accept, environment))
-            if attempt.traceback or attempt.stdout or attempt.stderr:
-                texts.append((identity, clean(attempt.traceback), clean(attempt.stdout), clean(attempt.stderr)))
-            ids = metric_ids.get(trial.task, {})
-            measured = [(identity, ids[metric], *typed(number)) for metric, number in attempt.metrics.items()]
-            measurements += measured
-            if accept:
-                summary.collect(accepted, trial.task_config, trial.method_config, measured)
-            for curve in attempt.curves:
-                _check_steps(curve, attempt)
-                metric_id = curve_ids[trial.task, curve.metric]
-                points.extend(
-                    (identity, metric_id, float(step), *typed(value)) for step, value in zip(curve.steps, curve.values, strict=True)
-                )
-        backend.insert(connection, "attempt", ATTEMPT, rows)
-        backend.insert(connection, "attempt_text", ATTEMPT_TEXT, texts)
-        backend.insert(connection, "measurement", MEASUREMENT, measurements)
-        backend.insert(connection, "curve_point", CURVE_POINT, points)
-        changed = trials.values()
-        moved = [(trial.state, trial.attempts, trial.accepted, trial.last, trial.id) for trial in changed if trial.moved]
-        late = [(trial.attempts, trial.last, trial.id) for trial in changed if not trial.moved]
-        backend.update(connection, UPDATE_TRIAL, moved)
-        backend.update(connection, UPDATE_LATE, late)
-        summary.add(backend, connection, summary.totals(accepted))
+        first = next_id(backend, connection, "attempt")
+        stored = store_attempts(backend, dictionaries, connection, attempts, first)
+        _store_scalars(backend, dictionaries, connection, attempts, stored, first)
+        if any(attempt.curves for attempt in attempts):
+            _store_curves(backend, dictionaries, connection, attempts, stored, first)
     return len(attempts)
 
 
-def _unseen(backend: Backend, connection: Connection, attempts: Sequence[Attempt]) -> list[Attempt]:
+def store_attempts(
+    backend: Backend, dictionaries: Dictionaries, connection: Connection, attempts: Sequence[Attempt], first: int
+) -> list[Stored]:
+    """Insert unseen attempts with ids from `first` on and move their trials, without measurements; what became of each, in order."""
+    trials = _trials(backend, connection, {attempt.trial for attempt in attempts})
+    runs = dictionaries.run_ids(connection, {attempt.run for attempt in attempts})
+    environments = dictionaries.environment_ids(
+        connection, {attempt.environment for attempt in attempts if attempt.environment is not None}
+    )
+    _refuse_unknown(attempts, trials, runs, environments)
+    rows: list[Row] = []
+    texts: list[Row] = []
+    stored: list[Stored] = []
+    for identity, attempt in enumerate(attempts, first):
+        trial = trials[attempt.trial]
+        accept = attempt.outcome == "ok" and trial.accepted is None
+        _advance(trial, attempt, identity, accept)
+        environment = None if attempt.environment is None else environments[attempt.environment]
+        rows.append(_attempt_row(backend, attempt, identity, trial, runs[attempt.run], accept, environment))
+        if attempt.traceback or attempt.stdout or attempt.stderr:
+            texts.append((identity, clean(attempt.traceback), clean(attempt.stdout), clean(attempt.stderr)))
+        stored.append(Stored(trial, accept))
+    backend.insert(connection, "attempt", ATTEMPT, rows)
+    backend.insert(connection, "attempt_text", ATTEMPT_TEXT, texts)
+    moved = [(trial.state, trial.attempts, trial.accepted, trial.last, trial.id) for trial in trials.values() if trial.moved]
+    late = [(trial.attempts, trial.last, trial.id) for trial in trials.values() if not trial.moved]
+    backend.update(connection, UPDATE_TRIAL, moved)
+    backend.update(connection, UPDATE_LATE, late)
+    return stored
+
+
+def _store_scalars(
+    backend: Backend, dictionaries: Dictionaries, connection: Connection, attempts: Sequence[Attempt], stored: Sequence[Stored], first: int
+) -> None:
+    wanted: set[tuple[str, str]] = set()
+    for attempt, item in zip(attempts, stored, strict=True):
+        wanted.update(zip(repeat(item.trial.task), attempt.metrics, strict=False))
+    metric_ids: dict[str, dict[str, int]] = {}
+    for (task, metric), metric_id in dictionaries.metrics(connection, wanted, None).items():
+        metric_ids.setdefault(task, {})[metric] = metric_id
+    rows: list[Row] = []
+    accepted: summary.Values = {}
+    for identity, (attempt, item) in enumerate(zip(attempts, stored, strict=True), first):
+        ids = metric_ids.get(item.trial.task, {})
+        measured = [(identity, ids[metric], *typed(number)) for metric, number in attempt.metrics.items()]
+        rows += measured
+        if item.accepted:
+            summary.collect(accepted, item.arm, measured)
+    backend.insert(connection, "measurement", MEASUREMENT, rows)
+    summary.add(backend, connection, summary.totals(accepted))
+
+
+def _store_curves(
+    backend: Backend, dictionaries: Dictionaries, connection: Connection, attempts: Sequence[Attempt], stored: Sequence[Stored], first: int
+) -> None:
+    wanted = {(item.trial.task, curve.metric) for attempt, item in zip(attempts, stored, strict=True) for curve in attempt.curves}
+    metric_ids = dictionaries.metrics(connection, wanted, "step")
+    points: list[Row] = []
+    for identity, (attempt, item) in enumerate(zip(attempts, stored, strict=True), first):
+        for curve in attempt.curves:
+            _check_steps(curve, attempt)
+            metric_id = metric_ids[item.trial.task, curve.metric]
+            points.extend((identity, metric_id, float(step), *typed(value)) for step, value in zip(curve.steps, curve.values, strict=True))
+    backend.insert(connection, "curve_point", CURVE_POINT, points)
+
+
+def unseen(backend: Backend, connection: Connection, attempts: Sequence[Attempt]) -> list[Attempt]:
     """The attempts that the ledger does not hold, each once."""
     distinct = {attempt.id: attempt for attempt in reversed(attempts)}  # the first of several with one id wins
     query = f"SELECT key FROM attempt WHERE {backend.member('key', 'keys')}"

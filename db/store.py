@@ -35,20 +35,21 @@ class SqlLedger(Ledger):
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.url, self.surface = backend.url, backend.surface
-        self._dictionaries = Dictionaries(backend)
+        self.dictionaries = Dictionaries(backend)
 
     @contextmanager
-    def _write(self, exclusive: bool = True) -> Iterator[Connection]:
+    def transaction(self, exclusive: bool = True) -> Iterator[Connection]:
+        """A transaction that writes (see `Backend.write`), for modules of this room."""
         try:
             with self.backend.write(exclusive) as connection:
                 yield connection
         except BaseException:
-            self._dictionaries.forget()  # ids made in a transaction that rolled back are free again
+            self.dictionaries.forget()  # ids made in a transaction that rolled back are free again
             raise
 
     # -- catalogue and runs ---------------------------------------------------------------------------------------------------------
     def write_catalogue(self, catalogue: Catalogue) -> None:
-        with self._write() as connection:
+        with self.transaction() as connection:
             catalogues.write(self.backend, connection, catalogue)
 
     def start_run(self, run: Run, environment: Environment) -> None:
@@ -57,8 +58,8 @@ class SqlLedger(Ledger):
             f"(:id, :run, :suite, :suite_text, :engine, :argv, :planned, {self.backend.now}, 'running', :environment) "
             "ON CONFLICT (run) DO NOTHING"
         )
-        with self._write() as connection:
-            environments = self._dictionaries.environments(connection, [environment])
+        with self.transaction() as connection:
+            environments = self.dictionaries.environments(connection, [environment])
             connection.execute(
                 insert,
                 {
@@ -76,7 +77,7 @@ class SqlLedger(Ledger):
     def finish_run(self, run: str, status: str) -> None:
         if status not in ("complete", "incomplete", "interrupted", "failed"):
             raise LedgerError(f"{status!r} is not a status of a run; it is complete, incomplete, interrupted or failed.")
-        with self._write(exclusive=False) as connection:
+        with self.transaction(exclusive=False) as connection:
             statement = text(f"UPDATE run SET status = :status, finished = {self.backend.now} WHERE run = :run")
             if not connection.execute(statement, {"run": run, "status": status}).rowcount:
                 raise LedgerError(f"There is no run {run} in the ledger; call start_run() first.")
@@ -84,8 +85,8 @@ class SqlLedger(Ledger):
     # -- trials ---------------------------------------------------------------------------------------------------------------------
     def submit(self, run: str, trials: Sequence[Trial]) -> int:
         new = 0
-        with self._write() as connection:
-            run_id = self._dictionaries.run_ids(connection, [run]).get(run)
+        with self.transaction() as connection:
+            run_id = self.dictionaries.run_ids(connection, [run]).get(run)
             if run_id is None:
                 raise LedgerError(f"There is no run {run} in the ledger; call start_run() before submit().")
             for chunk in _chunks(list({trial.key: trial for trial in trials}.values())):
@@ -98,8 +99,8 @@ class SqlLedger(Ledger):
         missing = [trial for trial in trials if trial.key not in known]
         if missing:
             configs = list(config_keys(missing))
-            tasks = self._dictionaries.task_configs(connection, (task for task, _ in configs))
-            methods = self._dictionaries.method_configs(connection, (method for _, method in configs))
+            tasks = self.dictionaries.task_configs(connection, (task for task, _ in configs))
+            methods = self.dictionaries.method_configs(connection, (method for _, method in configs))
             first = next_id(self.backend, connection, "trial")
             rows = [
                 (identity, trial.key, tasks[task], methods[method], trial.seed, "pending", 0)
@@ -142,7 +143,7 @@ class SqlLedger(Ledger):
             f"ORDER BY id{self.backend.skip_locked}) AND {free} RETURNING key"
         )
         for chunk in _chunks(keys):
-            with self._write(exclusive=False) as connection:
+            with self.transaction(exclusive=False) as connection:
                 parameters = {"owner": owner, "seconds": float(lease_seconds), "keys": self.backend.keys(chunk)}
                 got = set(connection.execute(statement, parameters).scalars())
             obtained += [key for key in chunk if key in got]
@@ -154,7 +155,7 @@ class SqlLedger(Ledger):
             f"UPDATE trial SET lease_until = {self.backend.now_seconds} + :seconds WHERE id IN "
             f"(SELECT id FROM trial WHERE lease_owner = :owner ORDER BY id{lock}) AND lease_owner = :owner"
         )
-        with self._write(exclusive=False) as connection:
+        with self.transaction(exclusive=False) as connection:
             return connection.execute(statement, {"owner": owner, "seconds": float(lease_seconds)}).rowcount
 
     def release(self, owner: str, keys: Sequence[str] | None = None) -> int:
@@ -165,7 +166,7 @@ class SqlLedger(Ledger):
             "AND lease_owner = :owner"
         )
         released = 0
-        with self._write(exclusive=False) as connection:
+        with self.transaction(exclusive=False) as connection:
             for chunk in _chunks(keys) if keys is not None else [None]:
                 parameters = {"owner": owner} if chunk is None else {"owner": owner, "keys": self.backend.keys(chunk)}
                 released += connection.execute(statement, parameters).rowcount
@@ -175,19 +176,19 @@ class SqlLedger(Ledger):
         statement = text(
             f"UPDATE trial SET state = 'pending' WHERE {self.backend.member('key', 'keys')} AND state IN ('failed', 'quarantined')"
         )
-        with self._write() as connection:
+        with self.transaction() as connection:
             return sum(connection.execute(statement, {"keys": self.backend.keys(chunk)}).rowcount for chunk in _chunks(keys))
 
     # -- results --------------------------------------------------------------------------------------------------------------------
     def record(self, attempts: Sequence[Attempt], environments: Sequence[Environment] = ()) -> int:
         try:
-            return recording.record(self.backend, self._dictionaries, attempts, environments)
+            return recording.record(self.backend, self.dictionaries, attempts, environments)
         except BaseException:
-            self._dictionaries.forget()
+            self.dictionaries.forget()
             raise
 
     def record_verdicts(self, verdicts: Sequence[VerdictRow]) -> None:
-        with self._write() as connection:
+        with self.transaction() as connection:
             catalogues.write_verdicts(self.backend, connection, verdicts)
 
     # -- reading --------------------------------------------------------------------------------------------------------------------

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import numpy
     from sqlalchemy import Connection
 
     from db.backends.base import Backend
@@ -85,18 +86,35 @@ UPDATE = """UPDATE summary SET n = ?, nonfinite = ?, mean = ?, m2 = ?, sd = ?, l
 Values = dict[tuple[int, int], dict[int, list[float | None]]]
 
 
-def collect(values: Values, task_config: int, method_config: int, measurements: Iterable[tuple[int, int, float | None, str]]) -> None:
+def collect(values: Values, arm: tuple[int, int], measurements: Iterable[tuple[int, int, float | None, str]]) -> None:
     """Add the measurements (attempt, metric, value, kind) of one accepted attempt."""
-    arm = values.get((task_config, method_config))
-    if arm is None:
-        arm = values[task_config, method_config] = defaultdict(list)
+    columns = values.get(arm)
+    if columns is None:
+        columns = values[arm] = defaultdict(list)
     for _, metric, value, _ in measurements:
-        arm[metric].append(value)
+        columns[metric].append(value)
 
 
 def totals(values: Values) -> dict[Cell, Totals]:
     """Totals per cell."""
     return {Cell(*arm, metric): _of(column) for arm, metrics in values.items() for metric, column in metrics.items()}
+
+
+def totals_of_columns(
+    arms: Sequence[tuple[int, int]], arm: numpy.ndarray, metric: numpy.ndarray, value: numpy.ndarray
+) -> dict[Cell, Totals]:
+    """The same from arrays of equal length: index into `arms`, metric id, value (nan when not finite)."""
+    import numpy as np
+
+    order = np.lexsort((metric, arm))
+    arm, metric, value = arm[order], metric[order], value[order]
+    starts = np.flatnonzero(np.r_[True, (arm[1:] != arm[:-1]) | (metric[1:] != metric[:-1])]) if len(arm) else np.zeros(0, np.int64)
+    found = {}
+    for start, end in zip(starts, np.r_[starts[1:], len(arm)], strict=True):
+        column = [None if number != number else number for number in value[start:end].tolist()]
+        task_config, method_config = arms[arm[start]]
+        found[Cell(task_config, method_config, int(metric[start]))] = _of(column)
+    return found
 
 
 def _of(column: list[float | None]) -> Totals:

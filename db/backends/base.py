@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import DBAPIError
 
 if TYPE_CHECKING:
+    import pyarrow
     from sqlalchemy import Connection, Engine
 
     from db.errors import LedgerError
@@ -62,6 +63,14 @@ class Backend(ABC):
     @abstractmethod
     def insert(self, connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Insert many rows as fast as the driver can."""
+
+    @abstractmethod
+    def insert_arrow(self, connection: Connection, table: str, rows: pyarrow.Table) -> None:
+        """The same from an Arrow table whose columns are named as the table's."""
+
+    @abstractmethod
+    def stream(self, connection: Connection, statement: str, size: int) -> Iterator[list[Row]]:
+        """Rows of a SELECT in pieces of `size`, never all in memory."""
 
     @abstractmethod
     def update(self, connection: Connection, statement: str, rows: Sequence[Row]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from sqlalchemy import Connection, create_engine, event, make_url
@@ -16,6 +16,9 @@ from db.backends.base import Backend, Row
 from db.backends.postgresql_server import CONNECT_TIMEOUT, LOCK_TIMEOUT, READER, explain
 from db.backends.postgresql_surface import PostgresSurface, compiled, named
 from db.errors import LedgerError, LedgerUnavailable
+
+if TYPE_CHECKING:
+    import pyarrow
 
 #: Key of the advisory lock that admits one inserting transaction at a time (the bytes "assay" as a number; locks are per database).
 WRITE_LOCK = int.from_bytes(b"assay", "big")
@@ -98,6 +101,21 @@ class PostgresBackend(Backend):
         with self.driver(connection).cursor() as cursor, cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
+
+    def insert_arrow(self, connection: Connection, table: str, rows: pyarrow.Table) -> None:
+        from pyarrow import BufferOutputStream, csv
+
+        text = BufferOutputStream()  # Arrow formats numbers in C++, shortest form that reads back to the same bits
+        csv.write_csv(rows, text, csv.WriteOptions(include_header=False))
+        statement = f"COPY {table} ({', '.join(rows.column_names)}) FROM STDIN (FORMAT csv)"
+        with self.driver(connection).cursor() as cursor, cursor.copy(statement) as copy:
+            copy.write(memoryview(text.getvalue()))
+
+    def stream(self, connection: Connection, statement: str, size: int) -> Iterator[list[Row]]:
+        with self.driver(connection).cursor(name="assay_stream") as cursor:
+            cursor.execute(statement)
+            while rows := cursor.fetchmany(size):
+                yield rows
 
     def update(self, connection: Connection, statement: str, rows: Sequence[Row]) -> None:
         if rows:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import QueuePool
@@ -18,6 +18,9 @@ from db.backends.sqlite_file import connect, explain
 from db.backends.sqlite_surface import SqliteSurface
 from db.errors import LedgerError, LedgerUnavailable
 from db.values import iso
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 class SqliteBackend(Backend):
@@ -66,6 +69,14 @@ class SqliteBackend(Backend):
         if rows:
             places = ", ".join("?" * len(columns))
             self.driver(connection).executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", rows)
+
+    def insert_arrow(self, connection: Connection, table: str, rows: pyarrow.Table) -> None:
+        self.insert(connection, table, rows.column_names, list(zip(*(column.to_pylist() for column in rows.columns), strict=True)))
+
+    def stream(self, connection: Connection, statement: str, size: int) -> Iterator[list[Row]]:
+        cursor = self.driver(connection).execute(statement)
+        while rows := cursor.fetchmany(size):
+            yield rows
 
     def update(self, connection: Connection, statement: str, rows: Sequence[Row]) -> None:
         if rows:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from harness.cli import catalogue, claims, compare, doctor, leaderboard, plan, report, reproduce, run, show, sql, status, why
+from harness.cli import catalogue, claims, compare, doctor, leaderboard, plan, report, reproduce, run, show, sql, status, transfer, why
 from harness.cli import db as db_commands
 from harness.cli.common import exit_code_of
 
@@ -17,7 +17,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, plan, status, show, reproduce, leaderboard, report, claims, why, compare, catalogue, doctor, sql, db_commands):
+modules = (run, plan, status, show, reproduce, leaderboard, report, claims, why, compare, catalogue, doctor, sql, db_commands, transfer)
+for module in modules:
     module.register(app)
 
 

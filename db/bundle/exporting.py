@@ -1,0 +1,80 @@
+"""Streams a consistent snapshot of a ledger into a bundle; memory stays bounded however many rows there are."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from db.bundle.layout import FILES, FORMAT, LABEL, MANIFEST, TIME, File, path_of, sha256
+from db.errors import LedgerError, LedgerUnavailable
+from db.revisions import HEAD
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from db.backends.base import Backend
+    from db.store import SqlLedger
+
+#: Rows in memory at a time, and per row group of Parquet.
+ROWS = 100_000
+
+
+def export_bundle(ledger: SqlLedger, folder: Path) -> dict[str, int]:
+    """Write the whole ledger to `folder`, which must not exist or be empty; returns rows by file.
+
+    The files are built beside it and appear under the final name only when the bundle is complete. Runs may go on: all files show one
+    moment.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise LedgerError(f"{folder} exists already and is not empty; export to another folder.")
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        draft.mkdir(parents=True)
+        with ledger.backend.read() as connection:
+            rows = {name: _write(ledger.backend, connection, file, path_of(draft, name)) for name, file in FILES.items()}
+        manifest = {
+            "format": FORMAT,
+            "schema": HEAD,
+            "exported": datetime.now(UTC).isoformat(timespec="seconds"),
+            "files": {name: _entry(path_of(draft, name), rows[name]) for name in FILES},
+        }
+        (draft / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        if folder.exists():
+            folder.rmdir()
+        os.replace(draft, folder)
+    except OSError as error:
+        raise LedgerUnavailable(f"The bundle {folder} can't be written: {error}.") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return rows
+
+
+def _entry(path: Path, rows: int) -> dict[str, Any]:
+    return {"rows": rows, "bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+def _write(backend: Backend, connection: Connection, file: File, path: Path) -> int:
+    count = 0
+    with pq.ParquetWriter(path, file.schema, compression="zstd") as writer:
+        for rows in backend.stream(connection, file.sql, ROWS):
+            columns = zip(*rows, strict=True)
+            arrays = [_array(column, kind) for column, kind in zip(columns, file.columns.values(), strict=True)]
+            writer.write_batch(pa.record_batch(arrays, schema=file.schema))
+            count += len(rows)
+    return count
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    if kind == LABEL:
+        return pa.array(values, pa.string()).dictionary_encode()
+    if kind == TIME and any(isinstance(value, str) for value in values):
+        return pa.array(values, pa.string()).cast(TIME)
+    return pa.array(values, kind)
