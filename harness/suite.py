@@ -145,7 +145,7 @@ class Suite(_Strict):
 
 @dataclass(frozen=True, slots=True)
 class LoadedSuite:
-    """A validated suite and where it came from. `text` is the resolved suite as YAML; `where(task)` names file and line of an entry."""
+    """A validated suite. `origin` is what `assay run` takes to load it again; `text` is the resolved suite as YAML."""
 
     suite: Suite
     text: str
@@ -211,7 +211,7 @@ def _load(path: Path, seen: tuple[Path, ...]) -> LoadedSuite:
         places = [*base.places, *(places if own_tasks else [])]
         plugins = tuple(dict.fromkeys((*base.plugins, *plugins)))
     text = yaml.safe_dump(own.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
-    return LoadedSuite(own, text, str(path), places, plugins)
+    return LoadedSuite(own, text, next((name for name, known in built_in_suites().items() if known == path), str(path)), places, plugins)
 
 
 def _complaints(error: ValidationError, source: YamlSource) -> list[str]:

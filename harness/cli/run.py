@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from db.ledger import Ledger
     from harness.engines.base import Engine
     from harness.planned import Plan, PlannedTrial
+    from harness.resolve import Config
     from harness.scheduler import Summary
+    from harness.suite import LoadedSuite
 
 EngineName = Literal["ray", "process", "inline"]
 
@@ -70,11 +72,26 @@ def run(
     budget: BudgetOption = None,
     max_trials: Annotated[int | None, typer.Option(min=1, help="Stop after starting this many trials.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Give trials that failed in earlier runs new attempts.")] = False,
+    until_resolved: Annotated[
+        bool, typer.Option("--until-resolved", help="Add seeds to methods that can't be told apart yet, at a 5 % error rate per board.")
+    ] = False,
+    max_seeds: Annotated[int, typer.Option(min=2, help="Most seeds that --until-resolved goes to.")] = 64,
     as_json: JsonOption = False,
 ) -> None:
     """Run a suite: only trials that the ledger lacks. With --json, stdout carries one event per line."""
     options = RunOptions(db, engine, workers, address, device, budget, max_trials, as_json)
-    run_suite(suite, options, Retry() if retry_failed else None)
+    if until_resolved:
+        code = _run_until_resolved(suite, options, Retry() if retry_failed else None, max_seeds)
+    else:
+        code = run_suite(load(suite), options, Retry() if retry_failed else None)
+    raise typer.Exit(code)
+
+
+def load(suite: str) -> LoadedSuite:
+    """The suite by name or path."""
+    from harness.suite import load_suite
+
+    return load_suite(suite)
 
 
 def retry(
@@ -95,14 +112,14 @@ def retry(
     if unknown := sorted(set(outcome or ()) - set(OUTCOMES) - {"quarantined"}):
         raise typer.BadParameter(f"{unknown[0]!r} is no outcome; outcomes are {', '.join(OUTCOMES)}, quarantined.", param_hint="--outcome")
     options = RunOptions(db, engine, workers, address, device, budget, None, as_json)
-    run_suite(suite, options, Retry(frozenset(outcome) if outcome else None, timeout, only=True))
+    raise typer.Exit(run_suite(load(suite), options, Retry(frozenset(outcome) if outcome else None, timeout, only=True)))
 
 
-def run_suite(suite: str, options: RunOptions, retry: Retry | None) -> None:
-    """Plan, run, report; exits the process with the run's exit code."""
+def run_suite(loaded: LoadedSuite, options: RunOptions, retry: Retry | None, configs: frozenset[Config] | None = None) -> int:
+    """Plan, run (only trials of `configs` where given), report; returns the run's exit code."""
     from harness.fixtures import FixtureStore, default_cache
     from harness.plan import damaged_fixtures, make_plan
-    from harness.suite import load_suite
+    from harness.resolve import only
     from harness.units import parse_duration
     from tasks.registry import REGISTRY
 
@@ -110,12 +127,13 @@ def run_suite(suite: str, options: RunOptions, retry: Retry | None) -> None:
         seconds = parse_duration(options.budget) if options.budget else None
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--budget") from None
-    loaded = load_suite(suite)
     store = FixtureStore(default_cache())
     console = stderr()
     with open_ledger(options.db, create=True) as ledger:
         _ingest_spool(ledger, options.db)
         plan = make_plan(loaded, REGISTRY, ledger, store)
+        if configs is not None:
+            plan = only(plan, configs)
         if retry is not None:
             reopened = _reopen(ledger, plan, retry)
             plan = _with_retries(make_plan(loaded, REGISTRY, ledger, store), retry, reopened)
@@ -129,12 +147,40 @@ def run_suite(suite: str, options: RunOptions, retry: Retry | None) -> None:
             console.print(f"{loaded.suite.name}: nothing to do, {len(plan.done)} of {len(plan.trials)} trials are done{failed}.")
             if options.as_json:
                 _print_summary(len(plan.trials), len(plan.done), len(plan.failed), 0)
-            raise typer.Exit(EXIT_FAILED_TRIALS if plan.failed else 0)
+            return EXIT_FAILED_TRIALS if plan.failed else 0
         budget = loaded.suite.budget
         limit = seconds if seconds is not None else budget.time
         trials = options.max_trials if options.max_trials is not None else budget.trials
         summary = _execute(plan, ledger, options, limit, trials)
-    _conclude(plan, summary, suite, options.as_json)
+    return _conclude(plan, summary, loaded.origin, options.as_json)
+
+
+def _run_until_resolved(suite: str, options: RunOptions, retry: Retry | None, max_seeds: int) -> int:
+    """Run, look, add seeds to what is undecided, until nothing is or the seeds are used up; returns the last run's exit code."""
+    from harness.fixtures import FixtureStore, default_cache
+    from harness.plan import make_plan
+    from harness.resolve import schedule, undecided, with_seeds
+    from tasks.registry import REGISTRY
+
+    loaded, console = load(suite), stderr()
+    levels, code = schedule(loaded, max_seeds), 0
+    configs: frozenset[Config] | None = None
+    for number, look in enumerate(levels, 1):
+        current = with_seeds(loaded, look.seeds)
+        code = run_suite(current, options, retry, configs)
+        if code not in (0, EXIT_FAILED_TRIALS):
+            return code
+        with open_ledger(options.db) as ledger:
+            plan = make_plan(current, REGISTRY, ledger, FixtureStore(default_cache()))
+            found = undecided(ledger, plan, levels[:number])
+        configs = found.configs
+        console.print(f"Look {number} at {look.seeds} seeds: {found.count} pairs can't be told apart yet.", markup=False)
+        if not configs:
+            break
+    for board, pairs in found.pairs.items():
+        for one, other in pairs:
+            console.print(f"{board}: {one} and {other} can't be told apart with {look.seeds} seeds.", markup=False)
+    return code
 
 
 def _reopen(ledger: Ledger, plan: Plan, retry: Retry) -> frozenset[str]:
@@ -241,8 +287,8 @@ def _execute(plan: Plan, ledger: Ledger, options: RunOptions, budget_seconds: fl
     return summary
 
 
-def _conclude(plan: Plan, summary: Summary, suite: str, as_json: bool) -> None:
-    """One line on how it ended, the failures by sentence, and how to continue; then the exit code."""
+def _conclude(plan: Plan, summary: Summary, origin: str, as_json: bool) -> int:
+    """One line on how it ended and how to continue; returns the exit code."""
     from harness.units import format_duration
 
     console = stderr()
@@ -253,11 +299,10 @@ def _conclude(plan: Plan, summary: Summary, suite: str, as_json: bool) -> None:
     text = f"{done} of {len(plan.trials)} trials done in {format_duration(summary.seconds)}"
     console.print(f"{text}{f', {failed} failed' if failed else ''}{f', {summary.left} left' if summary.left else ''}.", markup=False)
     if summary.left:
-        console.print(f"Continue with: assay run {suite}", markup=False)
+        console.print(f"Continue with: assay run {origin}", markup=False)
     if summary.interrupted:
-        raise typer.Exit(EXIT_INTERRUPTED)
-    if failed:
-        raise typer.Exit(EXIT_FAILED_TRIALS)
+        return EXIT_INTERRUPTED
+    return EXIT_FAILED_TRIALS if failed else 0
 
 
 def _print_summary(planned: int, done: int, failed: int, left: int) -> None:
