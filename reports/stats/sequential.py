@@ -56,7 +56,7 @@ def decided(values: Floats, schedule: list[Look]) -> Bools:
         if values.shape[1] < look.seeds:
             break
         here = values[:, : look.seeds]
-        complete: Bools = np.logical_not(np.isnan(here).any(axis=1, keepdims=True)[:, 0])
+        complete: Bools = np.asarray(~np.isnan(here).any(axis=1), dtype=np.bool_)
         p = pairwise_t(here).p * pairs
         with np.errstate(invalid="ignore"):
             result |= (p < look.alpha) & np.outer(complete, complete)
