@@ -121,5 +121,21 @@ class SolverMethod(BanditMethod):
     """A policy that tunes a solver: contexts [arms, 1] repeat one number that describes the instance, the reward is minus the cost."""
 
 
+class IdentificationPolicy(Policy, Protocol):
+    """A policy that spends a budget of plays and then names the best arm."""
+
+    def recommend(self) -> int:
+        """The arm believed best, after the last round."""
+        ...
+
+
+class IdentificationMethod(BanditMethod):
+    """A policy for fixed-budget best-arm identification; contexts [arms, 2] are the arms' integer coordinates on their grid."""
+
+    @abstractmethod
+    def policy(self) -> IdentificationPolicy:
+        """A fresh policy; the referee calls `reset` before the first round and `recommend` after the last."""
+
+
 class ArmedMethod(BanditMethod):
     """A policy for K arms without contexts (it is shown an array of shape [arms, 0])."""
