@@ -112,7 +112,31 @@ class Context(Protocol):
         ...
 
 
-class Method(Parametrised, ABC):
+class Registered(Parametrised, ABC):
+    """What tasks and methods have in common: a family, a name unique in it, a label for tables, a version."""
+
+    family: ClassVar[str] = ""
+    name: ClassVar[str] = ""
+    label: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__()  # the keywords are for __pydantic_init_subclass__
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, *, family: str = "", name: str = "", label: str = "", version: int = 1, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if family:
+            cls.family = family
+        cls.name, cls.label, cls.version = name, label or name, version
+
+    @classmethod
+    def id(cls) -> str:
+        """`family/name`, unique in the registry."""
+        return f"{cls.family}/{cls.name}"
+
+
+class Method(Registered, ABC):
     """An algorithm under test: one class in one file, fields are its parameters, the paper stands in the docstring.
 
     A family's protocol derives from this and adds at most three methods. Subclass keywords: `name` (unique in the family), `label` (for
@@ -120,44 +144,20 @@ class Method(Parametrised, ABC):
     (what the method is told beyond its inputs, shown in leaderboards).
     """
 
-    family: ClassVar[str] = ""
-    name: ClassVar[str] = ""
-    label: ClassVar[str] = ""
     paper: ClassVar[int | None] = None
-    version: ClassVar[int] = 1
     knowledge: ClassVar[tuple[str, ...]] = ()
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__()
-
     @classmethod
-    def __pydantic_init_subclass__(
-        cls,
-        *,
-        family: str = "",
-        name: str = "",
-        label: str = "",
-        paper: int | None = None,
-        version: int = 1,
-        knowledge: tuple[str, ...] = (),
-        **kwargs: Any,
-    ) -> None:
+    def __pydantic_init_subclass__(cls, *, paper: int | None = None, knowledge: tuple[str, ...] = (), **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        if family:
-            cls.family = family
-        cls.name, cls.label, cls.paper, cls.version, cls.knowledge = name, label or name, paper, version, knowledge
-
-    @classmethod
-    def id(cls) -> str:
-        """`family/name`, unique in the registry."""
-        return f"{cls.family}/{cls.name}"
+        cls.paper, cls.knowledge = paper, knowledge
 
     def infeasible(self) -> str | None:
         """One sentence saying why this combination of parameters can't run, or None. Checked at planning time."""
         return None
 
 
-class Task(Parametrised, ABC):
+class Task(Registered, ABC):
     """A standardised problem: data x model x protocol x metrics. Fields are its parameters.
 
     Subclass keywords: `name` (unique in the family), `label`, `version` (raise it when results change), `accepts` (the family's method
@@ -165,10 +165,6 @@ class Task(Parametrised, ABC):
     (seconds allowed per trial unless the suite says otherwise), `seconds` (rough cost of one trial on one core, until the ledger knows).
     """
 
-    family: ClassVar[str] = ""
-    name: ClassVar[str] = ""
-    label: ClassVar[str] = ""
-    version: ClassVar[int] = 1
     accepts: ClassVar[tuple[type[Method], ...]] = ()
     seeds_together: ClassVar[bool] = False
     timeout: ClassVar[float] = 600.0
@@ -176,17 +172,10 @@ class Task(Parametrised, ABC):
     metrics: ClassVar[tuple[Metric, ...]] = ()
     check_params: ClassVar[Mapping[str, Any]] = {}  #: parameters that make a trial as cheap as possible, for conformance checks
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__()
-
     @classmethod
     def __pydantic_init_subclass__(
         cls,
         *,
-        family: str = "",
-        name: str = "",
-        label: str = "",
-        version: int = 1,
         accepts: tuple[type[Method], ...] = (),
         seeds_together: bool = False,
         timeout: float = 600.0,
@@ -194,15 +183,7 @@ class Task(Parametrised, ABC):
         **kwargs: Any,
     ) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        if family:
-            cls.family = family
-        cls.name, cls.label, cls.version, cls.accepts = name, label or name, version, accepts
-        cls.seeds_together, cls.timeout, cls.seconds = seeds_together, timeout, seconds
-
-    @classmethod
-    def id(cls) -> str:
-        """`family/name`, unique in the registry."""
-        return f"{cls.family}/{cls.name}"
+        cls.accepts, cls.seeds_together, cls.timeout, cls.seconds = accepts, seeds_together, timeout, seconds
 
     @classmethod
     def primary_metric(cls) -> Metric:
