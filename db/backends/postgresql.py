@@ -106,10 +106,11 @@ class PostgresBackend(Backend):
         from pyarrow import BufferOutputStream, csv
 
         text = BufferOutputStream()  # Arrow formats numbers in C++, shortest form that reads back to the same bits
-        csv.write_csv(rows, text, csv.WriteOptions(include_header=False))
+        # One chunk each: pyarrow 26 writes zero bytes for a table whose columns begin with an empty chunk.
+        csv.write_csv(rows.combine_chunks(), text, csv.WriteOptions(include_header=False))
         statement = f"COPY {table} ({', '.join(rows.column_names)}) FROM STDIN (FORMAT csv)"
         with self.driver(connection).cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(memoryview(text.getvalue()))
+            copy.write(text.getvalue().to_pybytes())
 
     def stream(self, connection: Connection, statement: str, size: int) -> Iterator[list[Row]]:
         with self.driver(connection).cursor(name="assay_stream") as cursor:

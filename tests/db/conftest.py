@@ -98,6 +98,6 @@ def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]
     template: Path = request.getfixturevalue("sqlite_template")
 
     def make() -> str:
-        return shutil.copy(template, tmp_path / f"ledger{next(_numbers)}.db")
+        return str(shutil.copy(template, tmp_path / f"ledger{next(_numbers)}.db"))
 
     return make
