@@ -29,7 +29,7 @@ NULL_DRAWS = 200
 
 
 class DigitsCalibration(
-    Task, family="calibration", name="digits", label="Post-hoc calibration, digits", accepts=(Calibrator,), timeout=120, seconds=0.3
+    Task, family="calibration", name="digits", label="Post-hoc calibration, digits", accepts=(Calibrator,), timeout=120, seconds=0.15
 ):
     """Post-hoc calibration of an MLP that was trained until it knew its training labels, wrong ones included, by heart.
 
