@@ -29,6 +29,9 @@ SHORT_SECONDS = 2.0
 #: How long the list of nodes counts as known.
 NODES_SECONDS = 5.0
 
+#: So many actors in a row that die before they answer are no accident.
+STILLBORN = 3
+
 #: How long an actor may take to say goodbye.
 CLOSE_SECONDS = 2.0
 
@@ -43,6 +46,7 @@ class _Actor:
     shape: Shape
     calls: dict[int, Call] = field(default_factory=dict)
     affinity: str = ""
+    up: bool = False  #: it has answered; until then it may be waiting for a place on the cluster, and calls given to it with it
 
     def has_room(self, call: Call) -> bool:
         if not self.calls:
@@ -64,6 +68,8 @@ class RayEngine:
         self._actors: list[_Actor] = []
         self._queue: deque[Call] = deque()
         self._refs: dict[Any, tuple[_Actor, int]] = {}
+        self._pings: dict[Any, _Actor] = {}
+        self._stillborn = 0
         self._events: list[Event] = []
         self._nodes_known: list[dict[str, float]] = []
         self._nodes_until = 0.0
@@ -79,7 +85,9 @@ class RayEngine:
             self._connect()
         for shape in shapes:
             if not self._fitting(shape):
-                raise EngineError(self._refusal(shape))
+                sentence = self._refusal(shape)
+                self.stop()
+                raise EngineError(sentence)
         for shape in shapes[:1]:  # bring workers up while the first calls are prepared
             for _ in range(self.workers(shape)):
                 self._spawn(shape)
@@ -103,6 +111,7 @@ class RayEngine:
                 self._ray.kill(actor.handle)
         self._actors.clear()
         self._refs.clear()
+        self._pings.clear()
         if self._ours:
             self._ray.shutdown()
             self._ours = False
@@ -118,13 +127,15 @@ class RayEngine:
 
     def poll(self, timeout: float) -> list[Event]:
         self._assign()
-        if self._refs:
-            refs = list(self._refs)
+        if self._refs or self._pings:
+            refs = [*self._refs, *self._pings]
             ready, _ = self._ray.wait(refs, timeout=0.0 if self._events else timeout)
             if ready and len(refs) > 1:
                 ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
             for ref in ready:
-                if ref in self._refs:
+                if ref in self._pings:
+                    self._greet(ref)
+                elif ref in self._refs:
                     self._collect(ref)
             self._assign()
         elif not self._events:
@@ -185,7 +196,7 @@ class RayEngine:
         best = "; ".join(", ".join(f"{node.get(name, 0.0):g} {name}" for name in _needs(shape)) for node in self._nodes())
         return f"No node of the Ray cluster can carry a worker with {wanted} (the nodes have: {best}); lower `resources` in the suite."
 
-    def _spawn(self, shape: Shape) -> _Actor:
+    def _spawn(self, shape: Shape) -> None:
         options: dict[str, Any] = {
             "num_cpus": shape.cpus,
             "num_gpus": shape.gpus,
@@ -199,7 +210,22 @@ class RayEngine:
         handle = self._ray.remote(concurrency_groups={"control": 1})(Host).options(**options).remote(self._settings, shape)
         actor = _Actor(handle, shape)
         self._actors.append(actor)
-        return actor
+        self._pings[handle.ping.options(concurrency_group="control").remote()] = actor
+
+    def _greet(self, ref: Any) -> None:
+        """An actor is up, or could not be brought up."""
+        actor = self._pings.pop(ref)
+        try:
+            self._ray.get(ref)
+        except self._ray.exceptions.RayError as error:
+            if actor not in self._actors:
+                return
+            self._actors.remove(actor)
+            self._stillborn += 1
+            if self._stillborn >= STILLBORN:
+                raise EngineError(f"Workers can't be brought up on the Ray cluster: {_first_line(error)}.") from error
+        else:
+            actor.up, self._stillborn = True, 0
 
     def _assign(self) -> None:
         waiting: deque[Call] = deque()
@@ -218,13 +244,24 @@ class RayEngine:
 
     def _find(self, call: Call) -> _Actor | None:
         pool = [actor for actor in self._actors if actor.shape == call.shape]
-        idle = [actor for actor in pool if not actor.calls]
-        if not idle and len(pool) < self._room(call.shape):
-            return self._spawn(call.shape)
+        idle = [actor for actor in pool if actor.up and not actor.calls]
+        if not idle:
+            self._adjust(call.shape, pool)
+        pool = [actor for actor in pool if actor.up]
         candidates = idle or [actor for actor in pool if actor.has_room(call)]
         if not candidates:
             return None
         return min(candidates, key=lambda actor: (len(actor.calls), actor.affinity != call.affinity))
+
+    def _adjust(self, shape: Shape, pool: list[_Actor]) -> None:
+        """Start another actor where there is room; end those that wait for a node that is gone."""
+        room = self._room(shape)
+        if len(pool) < room:
+            self._spawn(shape)
+        for actor in [actor for actor in pool if not actor.up][: max(0, len(pool) - room)]:
+            self._ray.kill(actor.handle)
+            self._actors.remove(actor)
+            pool.remove(actor)
 
     def _room(self, shape: Shape) -> int:
         """How many actors of this shape there may be; ends idle actors of other shapes that stand in the way."""
@@ -264,11 +301,10 @@ class RayEngine:
 
     def _lost(self, actor: _Actor, call: int, error: Exception) -> None:
         """The actor or its node is gone. Calls are executed in order, so its oldest is the one that was being executed."""
-        first_line = str(error).strip().split("\n", 1)[0]
         for index, (number, lost) in enumerate(list(actor.calls.items())):
             executing = index == 0
             unit = 0 if executing and len(lost.units) == 1 else None
-            detail = f"The Ray actor or its node was lost: {type(error).__name__}: {first_line}"
+            detail = f"The Ray actor or its node was lost: {_first_line(error)}"
             self._events.append(CallEnded(number, "ray actor", "worker_lost", unit, detail, external=True))
         actor.calls.clear()
         self._refs = {ref: entry for ref, entry in self._refs.items() if entry[0] is not actor}
@@ -276,6 +312,12 @@ class RayEngine:
             self._actors.remove(actor)
         with contextlib.suppress(Exception):
             self._ray.kill(actor.handle)
+
+
+def _first_line(error: Exception) -> str:
+    """A Ray error in one line: the last line of a remote traceback says what happened."""
+    lines = [line.strip() for line in str(error).strip().split("\n") if line.strip()]
+    return f"{type(error).__name__}: {lines[-1] if 'Traceback' in str(error) else lines[0] if lines else ''}"[:300]
 
 
 def _needs(shape: Shape) -> dict[str, float]:
