@@ -74,6 +74,7 @@ class _TrialContext:
             ) from None
 
 
+#: Audit events that change files or reach out, and which of their arguments is the path or the address.
 _WRITE_EVENTS = {
     "os.mkdir": 0,
     "os.remove": 0,
@@ -173,7 +174,7 @@ def legal(measured: Measured, metrics: Sequence[Metric]) -> str:
     """What `measured` reports against the declaration (names, ranges, finiteness, lengths of curves), or an empty string."""
     declared = {metric.id: metric for metric in metrics}
     scalars = {metric.id for metric in metrics if metric.curve is None}
-    if missing := sorted(scalars - measured.metrics.keys()):
+    if missing := sorted((scalars - measured.metrics.keys()) | (declared.keys() - scalars - measured.curves.keys())):
         return f"declared but not reported: {', '.join(missing)}"
     if extra := sorted((measured.metrics.keys() - scalars) | (measured.curves.keys() - (declared.keys() - scalars))):
         return f"reported but not declared: {', '.join(extra)}"
