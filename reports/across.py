@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from reports.anchors import anchor
 from reports.document import Block, Cell, Column, Plot, Row, Section, Table
 from reports.numbers import p_text
 from reports.plots.build import MOST_LINES, Palette, family_palette
@@ -61,12 +62,12 @@ def across_tasks(standings: Sequence[Standing], family: str) -> list[Section]:
     ]
     if left_out:
         notes.append(f"{left_out} configurations without a result on every task are left out.")
-    blocks: list[Block] = [Table(f"across-{family}", "Across tasks", heads, rows, tuple(notes))]
+    blocks: list[Block] = [Table(anchor("across-table", family), "Across tasks", heads, rows, tuple(notes))]
     if len(common) <= MOST_NAMES:
-        blocks.append(Plot(f"plot-{family}-critical", _critical(ranking, names, cd)))
+        blocks.append(Plot(anchor("plot-critical", family), _critical(ranking, names, cd)))
     if lower and (values > 0).all() and len(usable) >= FEWEST_FOR_PROFILE:
-        blocks.append(Plot(f"plot-{family}-profile", _profile(values, names, order, usable[0].metric.id, family_palette(usable))))
-    return [Section("Across tasks", f"across-{family}", tuple(blocks))]
+        blocks.append(Plot(anchor("plot-profile", family), _profile(values, names, order, usable[0].metric.id, family_palette(usable))))
+    return [Section("Across tasks", anchor("across", family), tuple(blocks))]
 
 
 def _key(one: Standing, at: int) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -352,7 +352,7 @@ def _entries(heads: Sequence[Mapping[str, Any]], catalogue: Catalogue) -> list[E
     by_method: dict[str, list[int]] = defaultdict(list)
     for at, head in enumerate(heads):
         by_method[head["method"]].append(at)
-    labels = {method: catalogue.methods.get(method, (method, None, ()))[0] for method in by_method}
+    shared = Counter(catalogue.methods.get(method, (method, None, ()))[0] for method in by_method)
     shorts = [""] * len(heads)
     for members in by_method.values():
         texts = differing([heads[at]["method_params"] for at in members], [heads[at]["method_version"] for at in members])
@@ -361,7 +361,7 @@ def _entries(heads: Sequence[Mapping[str, Any]], catalogue: Catalogue) -> list[E
     out = []
     for at, head in enumerate(heads):
         label, paper, knowledge = catalogue.methods.get(head["method"], (head["method"], None, ()))
-        if sum(other == label for other in labels.values()) > 1:
+        if shared[label] > 1:
             label = f"{label} [{head['method']}]"  # two methods chose the same label
         out.append(Entry(head["method"], head["method_version"], head["method_params"], label, shorts[at], paper, knowledge))
     return out

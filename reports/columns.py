@@ -15,7 +15,7 @@ from reports.standings import Standing
 
 @dataclass(frozen=True, slots=True)
 class BoardColumn:
-    """`compute` gives one cell per entry of the board, in the board's order.
+    """`compute` gives one cell per entry asked for (indices into the board's entries).
 
     The column is left out unless the board has all metrics it `needs` and `when` holds. `title` may contain {metric} and {arrow}. `shown`:
     part of the default selection.
@@ -23,7 +23,7 @@ class BoardColumn:
 
     key: str
     title: str
-    compute: Callable[[Standing], Sequence[Cell]]
+    compute: Callable[[Standing, Sequence[int]], Sequence[Cell]]
     align: Align = "left"
     doc: str = ""
     needs: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ class BoardColumn:
     when: Callable[[Standing], bool] = field(default=lambda standing: True)
 
 
-def _method(standing: Standing) -> list[Cell]:
+def _method(standing: Standing, entries: Sequence[int]) -> list[Cell]:
     return [
         Cell(
             entry.label,
@@ -39,25 +39,27 @@ def _method(standing: Standing) -> list[Cell]:
             tone="best" if at in standing.best else "plain",
             note=f"{entry.method} v{entry.version} {entry.params}",
         )
-        for at, entry in enumerate(standing.board.entries)
+        for at in entries
+        for entry in (standing.board.entries[at],)
     ]
 
 
-def _params(standing: Standing) -> list[Cell]:
-    return [Cell(entry.short, entry.short, note=entry.params) for entry in standing.board.entries]
+def _params(standing: Standing, entries: Sequence[int]) -> list[Cell]:
+    chosen = (standing.board.entries[at] for at in entries)
+    return [Cell(entry.short, entry.short, note=entry.params) for entry in chosen]
 
 
-def _mean(standing: Standing) -> list[Cell]:
-    return metric_cells(standing, standing.metric.id)
+def _mean(standing: Standing, entries: Sequence[int]) -> list[Cell]:
+    return metric_cells(standing, standing.metric.id, entries)
 
 
-def metric_cells(standing: Standing, metric: str) -> list[Cell]:
+def metric_cells(standing: Standing, metric: str, entries: Sequence[int]) -> list[Cell]:
     """Mean of a metric per entry, with interval, cell id and SQL."""
     table = standing.table if metric == standing.metric.id else standing.secondary(metric)
     write = formatter(table.mean, (table.high - table.low) / 2)
     odd = standing.board.nonfinite[metric].sum(axis=1)
     cells = []
-    for at in range(len(standing.board.entries)):
+    for at in entries:
         mean, low, high = (float(x) if np.isfinite(x) else None for x in (table.mean[at], table.low[at], table.high[at]))
         where = standing.board.coordinates(at, metric)
         tone: Tone = (
@@ -68,47 +70,53 @@ def metric_cells(standing: Standing, metric: str) -> list[Cell]:
     return cells
 
 
-def _interval(standing: Standing) -> list[Cell]:
+def _interval(standing: Standing, entries: Sequence[int]) -> list[Cell]:
     table = standing.table
     write = formatter(table.mean, (table.high - table.low) / 2)
     cells = []
-    for low, high in zip(table.low, table.high, strict=True):
+    for low, high in zip(table.low[list(entries)], table.high[list(entries)], strict=True):
         known = np.isfinite(low) and np.isfinite(high)
         cells.append(Cell(f"[{write(low)}, {write(high)}]", float(high - low)) if known else Cell("–", None))
     return cells
 
 
-def _n(standing: Standing) -> list[Cell]:
-    return [Cell(str(int(n)), int(n), tone="muted") for n in standing.table.n]
+def _n(standing: Standing, entries: Sequence[int]) -> list[Cell]:
+    return [Cell(str(int(n)), int(n), tone="muted") for n in standing.table.n[list(entries)]]
 
 
-def _group(standing: Standing) -> list[Cell]:
-    return [Cell(letters, letters, tone="best" if at in standing.best else "plain") for at, letters in enumerate(standing.letters)]
+def _group(standing: Standing, entries: Sequence[int]) -> list[Cell]:
+    return [
+        Cell(letters, letters, tone="best" if at in standing.best else "plain") for at in entries for letters in (standing.letters[at],)
+    ]
 
 
-def _rank(standing: Standing) -> list[Cell]:
+def _rank(standing: Standing, entries: Sequence[int]) -> list[Cell]:
     low, high = standing.ranks
     cells = []
-    for a, b in zip(low, high, strict=True):
+    for at in entries:
+        a, b = low[at], high[at]
         text = "–" if a == 0 else str(a) if a == b else f"{a}–{b}"
         cells.append(Cell(text, (a + b) / 2 if a else None, a or None, b or None))
     return cells
 
 
-def _failed(standing: Standing) -> list[Cell]:
-    return [Cell(str(count) if count else "", count, tone="bad" if count else "plain") for count in standing.failed]
+def _failed(standing: Standing, entries: Sequence[int]) -> list[Cell]:
+    return [Cell(str(count) if count else "", count, tone="bad" if count else "plain") for count in (standing.failed[at] for at in entries)]
 
 
-def _unfinished(standing: Standing) -> list[Cell]:
-    return [Cell(str(count) if count else "", count, tone="warn" if count else "plain") for count in standing.unfinished]
+def _unfinished(standing: Standing, entries: Sequence[int]) -> list[Cell]:
+    return [
+        Cell(str(count) if count else "", count, tone="warn" if count else "plain") for count in (standing.unfinished[at] for at in entries)
+    ]
 
 
-def _knowledge(standing: Standing) -> list[Cell]:
-    return [Cell(", ".join(entry.knowledge), tone="muted") for entry in standing.board.entries]
+def _knowledge(standing: Standing, entries: Sequence[int]) -> list[Cell]:
+    return [Cell(", ".join(standing.board.entries[at].knowledge), tone="muted") for at in entries]
 
 
-def _paper(standing: Standing) -> list[Cell]:
-    return [Cell("" if entry.paper is None else str(entry.paper), entry.paper, tone="muted") for entry in standing.board.entries]
+def _paper(standing: Standing, entries: Sequence[int]) -> list[Cell]:
+    papers = (standing.board.entries[at].paper for at in entries)
+    return [Cell("" if paper is None else str(paper), paper, tone="muted") for paper in papers]
 
 
 COLUMNS: dict[str, BoardColumn] = {

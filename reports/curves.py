@@ -23,9 +23,10 @@ class Curve:
 
 def load_curves(ledger: Ledger, boards: Sequence[Board], metrics: Sequence[str]) -> dict[str, dict[str, Curve]]:
     """Curves by board anchor and metric; boards or metrics without any are absent."""
-    out: dict[str, dict[str, Curve]] = {board.anchor: {} for board in boards}
-    place = {key: (board.anchor, entry, seed) for board in boards for (entry, seed), key in np.ndenumerate(board.trials) if key}
-    shapes = {board.anchor: board.trials.shape for board in boards}
+    anchors = [board.anchor for board in boards]
+    out: dict[str, dict[str, Curve]] = {anchor: {} for anchor in anchors}
+    place: dict[str, tuple[str, int, int]] = {}
+    shapes = {anchor: board.trials.shape for anchor, board in zip(anchors, boards, strict=True)}
     families = sorted({board.family for board in boards})
     for family in families:
         for metric in metrics:
@@ -34,6 +35,12 @@ def load_curves(ledger: Ledger, boards: Sequence[Board], metrics: Sequence[str])
             )
             if rows.num_rows == 0:
                 continue
+            place = place or {
+                key: (anchor, entry, seed)
+                for anchor, board in zip(anchors, boards, strict=True)
+                for (entry, seed), key in np.ndenumerate(board.trials)
+                if key
+            }
             encoded = pc.dictionary_encode(rows["trial"]).combine_chunks()
             places = [place.get(key) for key in encoded.dictionary.to_pylist()]
             code = np.asarray(encoded.indices)

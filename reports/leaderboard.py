@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from reports.anchors import anchor
 from reports.boards import Board
 from reports.columns import metric_cells, select
 from reports.document import Column, Document, Row, Section, Table
 from reports.standings import POLICY_TEXT, Policy, Standing, standing
 
 
-def board_table(ranked: Standing, *, columns: Sequence[str] | None = None, all_metrics: bool = False, top: int | None = None) -> Table:
-    """The leaderboard of one board. `all_metrics` adds the other scalar metrics; `top` keeps the first rows and counts the rest."""
+def board_table(
+    ranked: Standing, *, columns: Sequence[str] | None = None, all_metrics: bool = False, top: int | None = None, linked: bool = False
+) -> Table:
+    """The leaderboard of one board. `all_metrics` adds the other scalar metrics; `top` keeps the first rows and counts the rest.
+    `linked`: the document has a part per method (`reports.pages.methods_page`)."""
     board = ranked.board
     chosen = [
         column for column in select(columns) if all(metric in board.values for metric in column.needs) and (columns or column.when(ranked))
@@ -26,13 +31,19 @@ def board_table(ranked: Standing, *, columns: Sequence[str] | None = None, all_m
         )
         for column in chosen
     ]
-    cells = [list(column.compute(ranked)) for column in chosen]
+    shown = ranked.order if top is None else ranked.order[:top]
+    cells = [list(column.compute(ranked, shown)) for column in chosen]
+    if linked and "method" in (keys := [column.key for column in chosen]):
+        links = [f"#{anchor('method', board.entries[at].method)}" for at in shown]
+        cells[keys.index("method")] = [replace(cell, href=href) for cell, href in zip(cells[keys.index("method")], links, strict=True)]
     extra = [metric for metric in board.metrics.values() if metric.id != ranked.metric.id] if all_metrics else []
     for metric in extra:
         heads.append(Column(metric.id, f"{metric.id} {metric.arrow}".strip(), "right", metric.unit, metric.doc))
-        cells.append(metric_cells(ranked, metric.id))
-    shown = ranked.order if top is None else ranked.order[:top]
-    rows = tuple(Row(tuple(column[at] for column in cells), board.trial_keys(at), board.coordinates(at).method_where()) for at in shown)
+        cells.append(metric_cells(ranked, metric.id, shown))
+    rows = tuple(
+        Row(tuple(column[number] for column in cells), board.trial_keys(at), board.coordinates(at).method_where())
+        for number, at in enumerate(shown)
+    )
     left_out = len(ranked.order) - len(shown)
     return Table(
         f"board-{board.anchor}-{ranked.metric.id}",

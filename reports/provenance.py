@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,17 @@ class Coordinates:
 
     def short_id(self) -> str:
         """Twelve hexadecimal digits that depend on the coordinates only: the same cell has the same id in every report."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        parts = [
+            self.family,
+            self.task,
+            self.task_version,
+            self.task_params,
+            self.method,
+            self.method_version,
+            self.method_params,
+            self.metric,
+        ]
+        text = json.dumps(parts, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def sql(self) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from db.ledger import Ledger
 from reports.across import across_tasks
+from reports.anchors import anchor
 from reports.boards import Board, Question, families, load_boards
 from reports.claims.page import explanation, paper_titles, verdict_table
 from reports.claims.verdicts import decide, families_with_claims
@@ -15,9 +16,13 @@ from reports.curves import load_curves
 from reports.document import Block, Cell, Column, Document, Facts, Plot, Row, Section, Table, Text
 from reports.errors import BadQuestion
 from reports.leaderboard import board_table
+from reports.pages import duration, failures_page, methods_page, runs_page, tasks_page
 from reports.plots.build import family_palette, figures
 from reports.plots.specs import curve_metrics
 from reports.standings import Policy, Standing, standing
+
+#: Families with more measured cells show their primary metric only.
+MOST_CELLS = 20_000
 
 #: Stands at the top of the page of claims.
 CLAIMS_SUMMARY = (
@@ -35,7 +40,10 @@ def report(ledger: Ledger, *, only: Sequence[str] = (), policy: Policy = "drop",
     chosen = [name for name in held if not only or name in only]
     standings = {name: [standing(board, policy=policy) for board in load_boards(ledger, Question(name))] for name in chosen}
     pages = [family_page(ledger, name, standings[name]) for name in chosen]
-    pages += claims_page(ledger, only)
+    titles = paper_titles(ledger)
+    methods = methods_page(ledger, standings, titles)
+    pages += claims_page(ledger, titles, only)
+    pages += methods + tasks_page(ledger, standings) + failures_page(ledger, only) + runs_page(ledger)
     facts = {
         "ledger": re.split(r"[/@]", ledger.url)[-1],  # the name only: no password, no path of this machine
         "made": f"{now or datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -59,7 +67,7 @@ def overview(ledger: Ledger, standings: Mapping[str, Sequence[Standing]]) -> Sec
         return Section("Overview", "overview", (Text("The ledger holds no trials yet. `assay run quickstart` fills it."),))
     total = {name: sum(int(row[name] or 0) for row in counts.values()) for name in ("trials", "tasks", "methods", "done", "failed")}
     facts: list[tuple[str, str]] = [(name, f"{number:,}") for name, number in total.items()]
-    facts.append(("compute", _duration(sum(float(row["seconds"] or 0) for row in counts.values()))))
+    facts.append(("compute", duration(sum(float(row["seconds"] or 0) for row in counts.values()))))
     heads = (
         Column("family", "family"),
         *(Column(name, name, "right") for name in ("tasks", "methods", "trials", "done", "failed")),
@@ -76,7 +84,7 @@ def overview(ledger: Ledger, standings: Mapping[str, Sequence[Standing]]) -> Sec
         if numbers[-1]:
             cells[-1] = Cell(f"{numbers[-1]:,}", numbers[-1], tone="bad")
         seconds = float(row["seconds"] or 0)
-        rows.append(Row((Cell(title(name), title(name), href=f"#{anchor(name)}"), *cells, Cell(_duration(seconds), seconds))))
+        rows.append(Row((Cell(title(name), title(name), href=f"#{anchor('family', name)}"), *cells, Cell(duration(seconds), seconds))))
     blocks = (Facts(tuple(facts)), _leaders(standings), Table("families", "Families", heads, tuple(rows)))
     return Section("Overview", "overview", blocks)
 
@@ -109,28 +117,29 @@ def family_page(ledger: Ledger, family: str, standings: Sequence[Standing]) -> S
     """The boards of a family, each with its plots."""
     curves = load_curves(ledger, [ranked.board for ranked in standings], curve_metrics(family))
     palette = family_palette(standings)
+    everything = sum(len(ranked.board.entries) * len(ranked.board.metrics) for ranked in standings) <= MOST_CELLS
     parts = []
     for ranked in standings:
         board = ranked.board
-        blocks: list[Block] = [board_table(ranked, all_metrics=True)]
+        blocks: list[Block] = [board_table(ranked, all_metrics=everything, linked=True)]
         blocks += [
             Plot(f"plot-{board.anchor}-{number}", figure) for number, figure in enumerate(figures(ranked, curves[board.anchor], palette), 1)
         ]
         parts.append(Section(board.name, f"board-{board.anchor}", tuple(blocks), summary=_first_line(board)))
     parts += across_tasks(standings, family)
-    return Section(title(family), anchor(family), (), tuple(parts), "Families")
+    return Section(title(family), anchor("family", family), (), tuple(parts), "Families")
 
 
-def claims_page(ledger: Ledger, only: Sequence[str] = ()) -> list[Section]:
+def claims_page(ledger: Ledger, titles: Mapping[int, str], only: Sequence[str] = ()) -> list[Section]:
     """The verdicts of all families with claims, each claim that was attempted explained; empty when nothing is claimed."""
-    titles, parts = paper_titles(ledger), []
+    parts = []
     for family in families_with_claims(ledger):
         if only and family not in only:
             continue
         decisions = decide(ledger, family)
         explained = tuple(explanation(one, titles.get(one.definition.paper, "")) for one in decisions if one.verdict != "not attempted")
-        table = verdict_table(decisions, f"claims-{anchor(family)}", f"Claims: {title(family)}", {one.title for one in explained})
-        parts.append(Section(title(family), f"claims-{anchor(family)}-part", (table,), explained))
+        table = verdict_table(decisions, anchor("claims", family), f"Claims: {title(family)}", {one.title for one in explained})
+        parts.append(Section(title(family), anchor("claims-part", family), (table,), explained))
     return [Section("Claims", "claims", (), tuple(parts), "Verdicts", CLAIMS_SUMMARY)] if parts else []
 
 
@@ -138,23 +147,8 @@ def _first_line(board: Board) -> str:
     return " ".join(board.doc.split("\n\n")[0].split())
 
 
-def anchor(family: str) -> str:
-    """A fragment identifier that can't collide with those of boards, whatever the family is called."""
-    return "family-" + "".join(
-        character if character.isascii() and (character.isalnum() or character in "_-") else f"-{ord(character):x}-" for character in family
-    )
-
-
 def title(family: str) -> str:
     return family.replace("_", " ").capitalize()
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def leaders(ranked: Standing) -> str:

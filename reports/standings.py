@@ -89,13 +89,17 @@ class Standing:
         )
 
     @cached_property
-    def pairwise(self) -> groups.Pairwise:
-        return groups.pairwise_t(self.matrix)
-
-    @cached_property
-    def different(self) -> groups.Bools:
+    def _separated(self) -> tuple[groups.Bools, Floats]:
+        if len(self.board.entries) > MOST_LETTERS:
+            return groups.separated(self.matrix, self.level)
+        pairwise = groups.pairwise_t(self.matrix)
         with np.errstate(invalid="ignore"):
-            return self.pairwise.adjusted < 1 - self.level
+            return pairwise.adjusted < 1 - self.level, pairwise.difference
+
+    @property
+    def different(self) -> groups.Bools:
+        """Which pairs of entries are told apart, shape (entries, entries)."""
+        return self._separated[0]
 
     @cached_property
     def ranked(self) -> list[int]:
@@ -120,7 +124,7 @@ class Standing:
         chosen = np.array(self.ranked, dtype=np.int64)
         if len(chosen):
             grid = np.ix_(chosen, chosen)
-            better = self.different[grid] & (sign * self.pairwise.difference[grid] > 0)
+            better = self.different[grid] & (sign * self._separated[1][grid] > 0)
             for at, wins, losses in zip(chosen, better.sum(axis=1), better.sum(axis=0), strict=True):
                 low[at], high[at] = int(1 + losses), int(len(chosen) - wins)
         return low, high
@@ -186,9 +190,10 @@ class Standing:
         """How the groups and ranks were made, for people."""
         pairs = len(self.ranked) * (len(self.ranked) - 1) // 2
         smallest = int(self.table.n[self.ranked].min()) if self.ranked else 0
+        correction = "Holm" if len(self.board.entries) <= MOST_LETTERS else "Bonferroni"
         text = (
             f"Mean over seeds with Student's t {self.level:.0%} interval. Methods that share a letter can't be told apart: paired t tests "
-            f"over common seeds, Holm's correction over {pairs} pairs, {1 - self.level:.0%} level; rank intervals come from the same tests."
+            f"over common seeds, {correction}'s correction over {pairs:,} pairs, {1 - self.level:.0%} level; so are the rank intervals."
         )
         if len(self.ranked) > MOST_LETTERS:
             text += f" Letters are left out above {MOST_LETTERS} methods."

@@ -9,7 +9,7 @@ import typer
 
 from harness.cli.common import DEFAULT_DB, DbOption, open_ledger, stderr, stdout
 
-FORMATS = ("terminal", "markdown", "json", "csv")
+FORMATS = ("terminal", "markdown", "latex", "json", "csv")
 
 
 def register(app: typer.Typer) -> None:
@@ -56,10 +56,10 @@ def claims(
         if explain:
             keys = sorted(set(chosen.trials))
             stderr().print(f"{len(keys)} trials; `-f json` lists their keys.", markup=False)
-    elif output == "markdown":
-        from reports.render import markdown
+    elif output in ("markdown", "latex"):
+        from reports.render import latex, markdown
 
-        sys.stdout.write(markdown.render(document))
+        sys.stdout.write((markdown if output == "markdown" else latex).render(document))
     else:
         from reports.render.data import render_csv, render_json
 

@@ -12,7 +12,7 @@ from harness.cli.common import DEFAULT_DB, DbOption, open_ledger, stdout
 if TYPE_CHECKING:
     from db.ledger import Ledger
 
-FORMATS = ("terminal", "markdown", "json", "csv")
+FORMATS = ("terminal", "markdown", "latex", "json", "csv")
 
 
 def register(app: typer.Typer) -> None:
@@ -61,10 +61,10 @@ def leaderboard(
             from reports.render.terminal import render
 
             render(document, stdout())
-        elif output == "markdown":
-            from reports.render import markdown
+        elif output in ("markdown", "latex"):
+            from reports.render import latex, markdown
 
-            sys.stdout.write(markdown.render(document))
+            sys.stdout.write((markdown if output == "markdown" else latex).render(document))
         else:
             from reports.render.data import render_csv, render_json
 

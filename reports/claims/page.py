@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 
 from db.ledger import Ledger
+from reports.anchors import anchor
 from reports.claims.verdicts import Decision
 from reports.document import Block, Cell, Code, Column, Document, Facts, Row, Section, Table, Text, Tone
 from reports.errors import BadQuestion
@@ -48,7 +49,7 @@ def verdict_table(decisions: Sequence[Decision], ident: str = "claims", caption:
         rows.append(
             Row(
                 (
-                    Cell(claim.id, claim.id, href=f"#claim-{claim.id}" if claim.id in linked else ""),
+                    Cell(claim.id, claim.id, href=f"#{anchor('claim', claim.id)}" if claim.id in linked else ""),
                     Cell(str(claim.paper), claim.paper, tone="muted"),
                     Cell(claim.statement, claim.statement),
                     Cell(label, label, tone=tone),
@@ -107,7 +108,7 @@ def explanation(decision: Decision, paper: str = "") -> Section:
         blocks.append(_data(decision))
     if decision.boards:
         blocks.append(Code(sql(decision), "SQL"))
-    return Section(claim.id, f"claim-{claim.id}", tuple(blocks), kind="Claims")
+    return Section(claim.id, anchor("claim", claim.id), tuple(blocks), kind="Claims")
 
 
 def _data(decision: Decision) -> Table:
@@ -119,7 +120,7 @@ def _data(decision: Decision) -> Table:
         cells = [Cell(str(seed), seed)]
         cells += [Cell(one(values[seed]), values[seed]) for one, (_, values, _) in zip(write, decision.data, strict=True)]
         rows.append(Row(tuple(cells), tuple(dict.fromkeys(key for _, _, keys in decision.data for key in keys[seed].split()))))
-    return Table(f"data-{decision.definition.id}", "Data", heads, tuple(rows))
+    return Table(anchor("data", decision.definition.id), "Data", heads, tuple(rows))
 
 
 def sql(decision: Decision) -> str:

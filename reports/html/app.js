@@ -34,8 +34,8 @@
     const cell = row.cells[index];
     if (!cell) return null;
     if (cell.dataset.v !== undefined) return cell.dataset.v === "" ? null : Number(cell.dataset.v);
-    const text = cell.textContent.trim();
-    return text === "" || text === "–" ? null : text;
+    const text = cell.textContent.trim(), number = Number(text.replace("−", "-").replaceAll(",", ""));
+    return text === "" || text === "–" ? null : Number.isNaN(number) ? text : number;
   };
   const compare = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
   for (const table of all("table[data-where]")) {
@@ -47,6 +47,7 @@
       button.append(...head.childNodes);
       head.append(button);
       button.addEventListener("click", () => {
+        unpack(table);
         close(table);
         const down = head.getAttribute("aria-sort") === "ascending";
         for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
@@ -58,12 +59,64 @@
     });
   }
 
+  // Long tables of large reports: the rows that are not in the page yet.
+  const element = (name, text, className) => {
+    const made = document.createElement(name);
+    if (text) made.textContent = text;
+    if (className) made.className = className;
+    return made;
+  };
+  const json = (node) => node ? JSON.parse(node.textContent) : null;
+  const unpack = (table) => {
+    const rest = document.querySelector(`script.rest[data-for="${CSS.escape(table.id)}"]`);
+    if (!rest) return;
+    const conditions = json(document.getElementById("conditions")), { metrics, rows } = json(rest);
+    const heads = [...table.tHead.rows[0].cells], shape = heads.filter((head) => !head.classList.contains("range"));
+    const made = document.createDocumentFragment();
+    for (const [best, condition, bar, cells] of rows) {
+      const row = element("tr", "", best ? "best" : "");
+      row.dataset.sql = conditions[condition];
+      cells.forEach((cell, index) => {
+        const own = element("td", "", shape[index].className);
+        if (Array.isArray(cell)) {
+          const button = element("button", cell[0]);
+          button.type = "button";
+          button.dataset.id = cell[1];
+          button.dataset.exact = metrics[index];
+          own.append(button);
+        } else own.textContent = cell;
+        row.append(own);
+        const next = heads[heads.indexOf(shape[index]) + 1];
+        if (next && next.classList.contains("range")) {
+          const place = element("td", "", "range");
+          if (bar) {
+            const ci = element("span", "", "ci");
+            ["--l", "--w", "--m"].forEach((name, at) => ci.style.setProperty(name, bar[at] + "%"));
+            ci.append(element("i"), element("b"));
+            place.append(ci);
+          }
+          row.append(place);
+        }
+      });
+      made.append(row);
+    }
+    table.tBodies[0].append(made);
+    rest.remove();
+    const button = document.querySelector(`button.all[data-table="${CSS.escape(table.id)}"]`);
+    if (button) button.remove();
+  };
+  for (const button of all("button.all")) {
+    button.hidden = false;
+    button.addEventListener("click", () => unpack(document.getElementById(button.dataset.table)));
+  }
+
   // Filtering: every word must occur in the row.
   for (const box of all("input.filter")) {
     const table = document.getElementById(box.dataset.table);
     const count = box.parentElement.querySelector(".count");
     box.hidden = false;
     box.addEventListener("input", () => {
+      unpack(table);
       close(table);
       const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
       let left = 0;
@@ -83,12 +136,6 @@
     for (const button of all("td button[aria-expanded=true]", table)) button.setAttribute("aria-expanded", "false");
   };
   const literal = (text) => "'" + text.replaceAll("'", "''") + "'";
-  const element = (name, text, className) => {
-    const made = document.createElement(name);
-    if (text) made.textContent = text;
-    if (className) made.className = className;
-    return made;
-  };
   document.addEventListener("click", (event) => {
     const button = event.target.closest("td button[data-id]");
     if (!button) return;
@@ -98,7 +145,8 @@
     if (again) return;
     button.setAttribute("aria-expanded", "true");
     const exact = (text) => text ? JSON.parse('"' + text + '"') : "";
-    const where = [exact(table.dataset.where), exact(row.dataset.where), "metric = " + literal(exact(button.dataset.metric))].filter(Boolean).join(" AND ");
+    const metric = button.dataset.exact ?? exact(button.dataset.metric);
+    const where = [exact(table.dataset.where), row.dataset.sql ?? exact(row.dataset.where), "metric = " + literal(metric)].filter(Boolean).join(" AND ");
     const sql = `SELECT seed, value, kind, trial FROM scores WHERE ${where} ORDER BY seed`;
     const trials = (row.dataset.trials || "").split(" ").filter(Boolean);
     const opened = element("tr", "", "why"), cell = element("td");
@@ -110,7 +158,7 @@
     head.append(copy);
     const pre = element("pre");
     pre.append(element("code", sql));
-    cell.append(head, pre, element("p", `${trials.length} trials: ${trials.join(" ")}`, "keys"));
+    cell.append(head, pre, element("p", trials.length ? `${trials.length} trials: ${trials.join(" ")}` : "The SQL lists the trials.", "keys"));
     opened.append(cell);
     row.after(opened);
   });

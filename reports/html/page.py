@@ -10,6 +10,7 @@ from html import escape
 from importlib.resources import files
 
 from reports.document import Block, Cell, Code, Column, Document, Facts, Plot, Row, Section, Table, Text
+from reports.html.pack import STATIC, Packer
 from reports.plots.svg import svg
 from reports.render.clean import printable, short
 
@@ -29,14 +30,15 @@ def render(document: Document, *, nonce: str = "") -> str:
     """The whole page. `nonce` goes on the script and style elements (for `assay serve`, whose policy asks for one)."""
     mark = f' nonce="{nonce}"' if nonce else ""
     policy = "" if nonce else _policy()
-    pages = "".join("".join(_page(section)) for section in document.sections)
+    packer = Packer(sum(len(table.rows) for table in document.tables()))
+    pages = "".join("".join(_page(section, packer)) for section in document.sections)
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{policy}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="color-scheme" content="light dark">\n<title>{_t(document.title)}</title>\n'
         f'<link rel="icon" href="data:,">\n<style{mark}>{asset("style.css")}</style>\n</head>\n<body>\n'
         f'<a class="skip" href="#main">Skip to content</a>\n<header class="side">{_sidebar(document)}</header>\n'
-        f'<main id="main" tabindex="-1">\n{pages}<footer>{_facts(document.facts)}</footer>\n</main>\n'
+        f'<main id="main" tabindex="-1">\n{pages}{packer.shared()}<footer>{_facts(document.facts)}</footer>\n</main>\n'
         f"<script{mark}>{asset('app.js')}</script>\n</body>\n</html>\n"
     )
 
@@ -69,31 +71,31 @@ def _facts(facts: object) -> str:
     return " · ".join(f"<span>{_t(name)} {_t(value)}</span>" for name, value in items.items())
 
 
-def _page(section: Section) -> Iterator[str]:
+def _page(section: Section, packer: Packer) -> Iterator[str]:
     yield f'<section class="page" id="{escape(section.anchor)}" aria-labelledby="{escape(section.anchor)}-h">'
     yield f'<h1 id="{escape(section.anchor)}-h">{_t(section.title)}</h1>'
-    yield from _inside(section, 2)
+    yield from _inside(section, 2, packer)
     yield "</section>\n"
 
 
-def _inside(section: Section, level: int) -> Iterator[str]:
+def _inside(section: Section, level: int, packer: Packer) -> Iterator[str]:
     if section.summary:
         yield f'<p class="summary">{_t(section.summary, 400)}</p>'
     for block in section.blocks:
-        yield from _block(block, section.title)
+        yield from _block(block, section.title, packer)
     if len(section.sections) > 2 and level == 2:
         links = "".join(f'<li><a href="#{escape(one.anchor)}">{_t(one.title, 60)}</a></li>' for one in section.sections)
         yield f'<ul class="contents" aria-label="On this page">{links}</ul>'
     for child in section.sections:
         tag = f"h{min(level, 6)}"
         yield f'<section class="part" id="{escape(child.anchor)}"><{tag}>{_t(child.title)}</{tag}>'
-        yield from _inside(child, level + 1)
+        yield from _inside(child, level + 1, packer)
         yield "</section>"
 
 
-def _block(block: Block, heading: str) -> Iterator[str]:
+def _block(block: Block, heading: str, packer: Packer) -> Iterator[str]:
     if isinstance(block, Table):
-        yield from _table(block, heading)
+        yield from _table(block, heading, packer)
     elif isinstance(block, Text):
         yield f'<p class="text {block.tone}">{escape(printable(block.text))}</p>'
     elif isinstance(block, Facts):
@@ -117,9 +119,11 @@ def _plot(block: Plot) -> Iterator[str]:
     yield f'href="data:text/csv;charset=utf-8;base64,{data}">CSV</a></figcaption></figure>'
 
 
-def _table(table: Table, heading: str) -> Iterator[str]:
+def _table(table: Table, heading: str, packer: Packer) -> Iterator[str]:
     ident = escape(table.id)
     spans = _spans(table)
+    packed = packer.rest(table, spans) if packer.wants(table) else ""
+    shown = table.rows[:STATIC] if packed else table.rows
     yield f'<div class="tablewrap" id="{ident}-wrap">'
     if len(table.rows) >= FILTER_FROM:
         yield (
@@ -134,9 +138,12 @@ def _table(table: Table, heading: str) -> Iterator[str]:
         if column.key == table.range_column and spans:
             yield '<th scope="col" class="range" aria-hidden="true"></th>'
     yield "</tr></thead><tbody>"
-    for row, span in zip(table.rows, spans or [""] * len(table.rows), strict=True):
+    for row, span in zip(shown, spans or [""] * len(table.rows), strict=False):
         yield from _row(table, row, span, bool(spans))
     yield "</tbody></table></div>"
+    if packed:
+        yield f'<button type="button" class="all" data-table="{ident}" hidden>Show all {len(table.rows):,} rows</button>{packed}'
+        yield f"<noscript><p>The first {len(shown)} of {len(table.rows):,} rows; the others are in data/{ident}.csv.</p></noscript>"
     if table.notes:
         yield '<div class="notes">' + "".join(f"<p>{escape(printable(note))}</p>" for note in table.notes) + "</div>"
     yield "</div>"

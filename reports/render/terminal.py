@@ -41,9 +41,9 @@ def _block(block: Block, console: Console, heading: str) -> None:
     elif isinstance(block, Text):
         console.print(RichText(printable(block.text), style=STYLES[block.tone]))
     elif isinstance(block, Facts):
-        width = max((len(name) for name, _ in block.items), default=0)
+        width = max((len(short(name)) for name, _ in block.items), default=0)
         for name, value in block.items:
-            console.print(RichText.assemble((f"{printable(name):>{width}}  ", "dim"), printable(value)))
+            console.print(RichText.assemble((f"{short(name):>{width}}  ", "dim"), short(value, 400)))
     elif isinstance(block, Code):
         console.print(Padding(RichText("\n".join(printable(line) for line in block.text.splitlines())), (0, 2)), soft_wrap=True)
     elif isinstance(block, Plot):

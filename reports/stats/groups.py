@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from reports.stats.distributions import Floats, student_cdf
+from reports.stats.distributions import Floats, student_cdf, student_quantile
 from reports.stats.multiplicity import holm
 from reports.stats.paired import RELATIVE_ZERO
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
+
+#: Pairs tested at once: their values stay in the processor's cache.
+CHUNK = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,32 +31,64 @@ class Pairwise:
 def pairwise_t(matrix: Floats) -> Pairwise:
     """Paired t tests between all rows of a (methods, seeds) matrix; NaN entries are missing and drop the pair (task, seed)."""
     k = len(matrix)
-    difference, p, n = np.zeros((k, k)), np.full((k, k), np.nan), np.zeros((k, k), dtype=np.int64)
-    missing = np.isnan(matrix)
-    for i in range(k - 1):
-        d = matrix[i] - matrix[i + 1 :]
-        scale = np.maximum(np.abs(matrix[i]), np.abs(matrix[i + 1 :]))
-        with np.errstate(invalid="ignore"):
-            d[np.abs(d) <= RELATIVE_ZERO * scale] = 0.0
-        absent = missing[i] | missing[i + 1 :]
-        d[absent] = 0.0
-        count = (~absent).sum(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = d.sum(axis=1) / count
-            deviations = np.where(absent, 0.0, d - mean[:, None])
-            error = np.sqrt((deviations**2).sum(axis=1) / (count - 1) / count)
-            # np.inf and not a division: without spread over seeds a difference is certain, as far as seeds can tell.
-            t = np.where(error <= RELATIVE_ZERO * np.abs(mean), np.where(mean == 0, 0.0, np.inf), np.abs(mean) / error)
-        row = 2 * student_cdf(-t, np.maximum(count - 1, 1))
-        row[count < 2] = np.nan
-        difference[i, i + 1 :], difference[i + 1 :, i] = mean, -mean
-        n[i, i + 1 :] = n[i + 1 :, i] = count
-        p[i, i + 1 :] = p[i + 1 :, i] = row
     upper = np.triu_indices(k, 1)
+    difference, p, n = np.zeros((k, k)), np.full((k, k), np.nan), np.zeros((k, k), dtype=np.int64)
     adjusted = np.full((k, k), np.nan)
-    adjusted[upper] = holm(p[upper])
-    adjusted.T[upper] = adjusted[upper]
+    found = [_tests(matrix[upper[0][at : at + CHUNK]], matrix[upper[1][at : at + CHUNK]]) for at in range(0, len(upper[0]), CHUNK)]
+    if found:
+        difference[upper], p[upper] = (np.concatenate([one[which] for one in found]) for which in (0, 1))
+        n[upper] = np.concatenate([one[2] for one in found])
+        adjusted[upper] = holm(p[upper])
+        difference.T[upper] = -difference[upper]
+        for square in (p, n, adjusted):
+            square.T[upper] = square[upper]
     return Pairwise(difference, n, p, adjusted)
+
+
+def separated(matrix: Floats, level: float = 0.95) -> tuple[Bools, Floats]:
+    """Which pairs of rows differ by paired t tests with Bonferroni's correction over all pairs, and their mean differences; square arrays.
+
+    For hundreds of rows: needs no p-values and no sorting, and is nearly Holm's answer there.
+    """
+    k = len(matrix)
+    upper = np.triu_indices(k, 1)
+    difference, different = np.zeros((k, k)), np.zeros((k, k), dtype=bool)
+    alpha = (1 - level) / max(1, len(upper[0]))
+    for at in range(0, len(upper[0]), CHUNK):
+        i, j = upper[0][at : at + CHUNK], upper[1][at : at + CHUNK]
+        mean, t, count = _statistics(matrix[i], matrix[j])
+        critical = np.full(count.max() + 1, np.inf)
+        sizes = np.unique(count[count > 1])
+        critical[sizes] = student_quantile(1 - alpha / 2, sizes - 1)
+        difference[i, j], difference[j, i] = mean, -mean
+        different[i, j] = different[j, i] = t > critical[count]
+    return different, difference
+
+
+def _tests(a: Floats, b: Floats) -> tuple[Floats, Floats, Ints]:
+    """Mean difference, p and common seeds of each row of `a` against the same row of `b`."""
+    mean, t, count = _statistics(a, b)
+    p = 2 * student_cdf(-t, np.maximum(count - 1, 1))
+    p[count < 2] = np.nan
+    return mean, p, count
+
+
+def _statistics(a: Floats, b: Floats) -> tuple[Floats, Floats, Ints]:
+    """Mean difference, |t| and common seeds of each row of `a` against the same row of `b`; t is NaN below two common seeds."""
+    d = a - b
+    with np.errstate(invalid="ignore", divide="ignore"):
+        d[np.abs(d) <= RELATIVE_ZERO * np.maximum(np.abs(a), np.abs(b))] = 0.0
+        absent = np.isnan(d)
+        count = (~absent).sum(axis=1)
+        if absent.any():
+            d[absent] = 0.0
+        mean = d.sum(axis=1) / count
+        d -= mean[:, None]
+        d[absent] = 0.0
+        error = np.sqrt(np.einsum("ij,ij->i", d, d) / (count - 1) / count)
+        # Infinite where seeds show no spread: the difference is then certain, as far as seeds can tell.
+        t = np.where(error <= RELATIVE_ZERO * np.abs(mean), np.where(mean == 0, 0.0, np.inf), np.abs(mean) / error)
+    return mean, t, count
 
 
 def cliques(different: Bools, order: Ints) -> list[list[int]]:
@@ -99,16 +134,3 @@ def _letter(index: int) -> str:
         index, digit = divmod(index - 1, 26)
         text = chr(ord("a") + digit) + text
     return text
-
-
-def rank_intervals(pairwise: Pairwise, lower_is_better: bool, level: float = 0.95) -> tuple[Ints, Ints]:
-    """Simultaneous intervals for ranks: 1 + how many are significantly better, k - how many are significantly worse (Mogstad et al. 2024).
-
-    With Holm's correction all intervals hold together at `level`.
-    """
-    with np.errstate(invalid="ignore"):
-        significant = pairwise.adjusted < 1 - level
-    sign = -1 if lower_is_better else 1
-    wins = (significant & (sign * pairwise.difference > 0)).sum(axis=1)
-    losses = (significant & (sign * pairwise.difference < 0)).sum(axis=1)
-    return (1 + losses).astype(np.int64), (len(wins) - wins).astype(np.int64)

@@ -274,3 +274,17 @@ def claim_row(definition: Mapping[str, Any], family: str) -> ClaimRow:
         definition,
         hashlib.sha256(text.encode()).hexdigest(),
     )
+
+
+CLAIM: dict[str, Any] = {
+    "id": "trades-beats-standard",
+    "paper": 6,
+    "statement": "TRADES is at least .3 more robust than standard training.",
+    "kind": "better",
+    "task": "robust_training/digits-linf",
+    "metric": "robust_accuracy",
+    "a": {"method": "robust_training/trades", "params": {}},
+    "b": {"method": "robust_training/standard", "params": {}},
+    "margin": 0.3,
+    "min_seeds": 5,
+}

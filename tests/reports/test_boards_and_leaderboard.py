@@ -154,7 +154,12 @@ def test_unknown_family_task_metric_and_column_name_the_valid_ones(ledger: Ledge
 
 def test_third_parties_can_add_a_column(ledger: Ledger) -> None:
     add_column(
-        BoardColumn("median", "median {metric}", lambda s: [Cell(f"{m:.3f}", float(m)) for m in np.nanmedian(s.matrix, axis=1)], "right")
+        BoardColumn(
+            "median",
+            "median {metric}",
+            lambda s, entries: [Cell(f"{m:.3f}", float(m)) for m in np.nanmedian(s.matrix[entries], axis=1)],
+            "right",
+        )
     )
     try:
         with pytest.raises(BadQuestion, match="another key"):

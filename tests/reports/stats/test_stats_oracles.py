@@ -218,9 +218,14 @@ def test_letters_go_beyond_z() -> None:
     assert groups.letters([[index] for index in range(28)], 28)[25:] == ["z", "aa", "ab"]
 
 
-def test_rank_intervals_count_significant_wins_and_losses() -> None:
-    matrix = np.array([[1.0, 1.1, 0.9, 1.0], [1.05, 0.95, 1.0, 1.1], [9.0, 9.2, 8.9, 9.1]])
-    low, high = groups.rank_intervals(groups.pairwise_t(matrix), lower_is_better=True)
-    assert (low.tolist(), high.tolist()) == ([1, 1, 3], [2, 2, 3])
-    low, high = groups.rank_intervals(groups.pairwise_t(matrix), lower_is_better=False)
-    assert (low.tolist(), high.tolist()) == ([2, 2, 1], [3, 3, 1])
+def test_separated_is_scipy_with_bonferroni_and_only_misses_what_holm_adds() -> None:
+    matrix = RNG.normal(size=(9, 6)) + np.arange(9)[:, None]
+    matrix[2, 3] = matrix[5, :5] = np.nan
+    different, difference = groups.separated(matrix)
+    full = groups.pairwise_t(matrix)
+    for i in range(9):
+        for j in range(i):
+            p = ss.ttest_rel(matrix[i], matrix[j], nan_policy="omit").pvalue
+            assert different[i, j] == different[j, i] == bool(p < 0.05 / 36)
+            assert difference[i, j] == pytest.approx(full.difference[i, j], nan_ok=True)
+    assert (different <= (full.adjusted < 0.05)).all()
