@@ -27,12 +27,19 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+#: More seeds than this are a slip of the pen, and planning them would eat the memory.
+MOST_SEEDS = 1_000_000
+
+
 def parse_seeds(value: Any) -> list[int]:
     """The seeds of `5` (0 to 4), `[0, 3]`, or `{start: 10, count: 5}`, each once. Raises ValueError in one sentence."""
 
     def whole(number: Any, least: int) -> bool:
-        return isinstance(number, int) and not isinstance(number, bool) and least <= number < 2**63
+        return isinstance(number, int) and not isinstance(number, bool) and least <= number < 2**62
 
+    count = value.get("count") if isinstance(value, dict) else value
+    if whole(count, MOST_SEEDS + 1):
+        raise ValueError(f"a task takes at most {MOST_SEEDS:,} seeds")
     if whole(value, 1):
         return list(range(value))
     if isinstance(value, list) and value and all(whole(seed, 0) for seed in value):

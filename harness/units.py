@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -9,7 +10,7 @@ _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "
 
 
 def parse_duration(value: str | float) -> float:
-    """Seconds of 90, "90s", "10m", "1h30m", "2d". Raises ValueError unless it is positive."""
+    """Seconds of 90, "90s", "10m", "1h30m", "2d". Raises ValueError unless it is positive and finite."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         seconds = float(value)
     else:
@@ -20,8 +21,8 @@ def parse_duration(value: str | float) -> float:
         elif not parts or "".join(number + unit for number, unit in parts) != text:
             raise ValueError(f"{value!r} is not a duration; write 90s, 10m, 1h30m or 2d")
         seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
-    if not seconds > 0:
-        raise ValueError(f"a duration must be positive, not {value!r}")
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"a duration must be positive and finite, not {value!r}")
     return seconds
 
 

@@ -44,6 +44,7 @@ class YamlSource:
             raise SuiteError(f"{name}: not valid YAML: {error}.") from None
         if node is None:
             raise SuiteError(f"{name} is empty; a suite needs at least `name` and `tasks`.")
+        self._open: set[int] = set()
         self.data: Any = self._build(node, ())
 
     @classmethod
@@ -66,24 +67,36 @@ class YamlSource:
 
     def _build(self, node: yaml.Node, at: Location) -> Any:
         self._lines.setdefault(at, node.start_mark.line + 1)
-        if isinstance(node, yaml.MappingNode):
-            result: dict[str, Any] = {}
-            for key_node, value_node in node.value:
-                key = str(key_node.value)
-                line = key_node.start_mark.line + 1
-                if key in result:
-                    raise SuiteError(f"{self.name}:{line}: the key {key!r} stands twice in one mapping.")
-                self._lines[(*at, key)] = line
-                result[key] = self._build(value_node, (*at, key))
-            return result
-        if isinstance(node, yaml.SequenceNode):
-            return [self._build(item, (*at, index)) for index, item in enumerate(node.value)]
-        return _scalar(node)
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node)
+        if id(node) in self._open:
+            raise SuiteError(f"{self.name}:{node.start_mark.line + 1}: the anchor here contains itself.")
+        self._open.add(id(node))
+        built = self._mapping(node, at) if isinstance(node, yaml.MappingNode) else self._sequence(node, at)
+        self._open.discard(id(node))
+        return built
 
+    def _sequence(self, node: yaml.Node, at: Location) -> list[Any]:
+        return [self._build(item, (*at, index)) for index, item in enumerate(node.value)]
 
-def _scalar(node: yaml.Node) -> Any:
-    loader = _Loader("")
-    try:
-        return loader.construct_object(node, deep=True)
-    finally:
-        loader.dispose()
+    def _mapping(self, node: yaml.MappingNode, at: Location) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            line = key_node.start_mark.line + 1
+            if key in result:
+                raise SuiteError(f"{self.name}:{line}: the key {key!r} stands twice in one mapping.")
+            self._lines[(*at, key)] = line
+            result[key] = self._build(value_node, (*at, key))
+        return result
+
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
+        loader = _Loader("")
+        try:
+            return loader.construct_object(node, deep=True)
+        except (yaml.YAMLError, ValueError, TypeError):  # an unknown tag; `!!int four`; 2026-99-99, which only looks like a date
+            kind = node.tag.removeprefix("tag:yaml.org,2002:")
+            remedy = "put it in quotes if it is text"
+            raise SuiteError(f"{self.name}:{node.start_mark.line + 1}: {node.value!r} can't be read as {kind}; {remedy}.") from None
+        finally:
+            loader.dispose()
