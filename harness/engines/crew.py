@@ -14,11 +14,11 @@ from harness.engines.zygote import Exit, Zygote
 
 
 class Crew:
-    """Worker processes of one supervisor. Belongs to one thread."""
+    """Worker processes of one supervisor. Belongs to one thread. `zygote`: one that is shared; without it, or when it dies, an own one."""
 
-    def __init__(self, settings: EngineSettings, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, settings: EngineSettings, environment: Mapping[str, str] | None = None, zygote: Zygote | None = None) -> None:
         self._settings, self._environment = settings, dict(environment or {})
-        self._zygote = Zygote(settings.threads, self._environment)
+        self._zygote = zygote or Zygote(settings.threads)
         self._tokens = itertools.count()
         self.children: list[Child] = []
 
@@ -26,7 +26,7 @@ class Crew:
         """A new worker, ready for a call at once (it starts when the zygote has finished loading)."""
         if not self._zygote.alive:
             self._zygote.close()
-            self._zygote = Zygote(self._settings.threads, self._environment)
+            self._zygote = Zygote(self._settings.threads)
         child = Child(self._zygote, next(self._tokens), self._settings, shape, self._environment)
         self.children.append(child)
         return child

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import pickle
 import threading
+from pathlib import Path
 
 from harness.engines.base import CallEnded, EngineSettings, Shape
 from harness.engines.crew import Crew
 from harness.engines.wire import Load, Rows
+from harness.engines.zygote import Zygote
 
 #: Decided by Ray per actor; the worker process must see the same devices.
 _DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ONEAPI_DEVICE_SELECTOR")
@@ -21,9 +23,10 @@ _DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBL
 class Host:
     """Executes calls one after another; `cancel` may be called meanwhile from another thread."""
 
-    def __init__(self, settings: EngineSettings, shape: Shape) -> None:
+    def __init__(self, settings: EngineSettings, shape: Shape, nursery: tuple[str, str] | None = None) -> None:
+        """`nursery`: machine and socket path of a zygote that may be shared (see `machine_id`)."""
         devices = {name: os.environ[name] for name in _DEVICE_VARIABLES if name in os.environ}
-        self._crew, self._shape = Crew(settings, devices), shape
+        self._crew, self._shape = Crew(settings, devices, _shared_zygote(nursery)), shape
         self._crew.spawn(shape)  # it loads while the first call travels
         self._wake_read, self._wake_write = os.pipe()
         self._lock = threading.Lock()
@@ -67,3 +70,20 @@ class Host:
                 self._cancelled.discard(call)
                 return True
             return False
+
+
+def machine_id() -> str:
+    """The same text for two processes exactly when they run on the same machine (since its last start)."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return os.uname().nodename
+
+
+def _shared_zygote(nursery: tuple[str, str] | None) -> Zygote | None:
+    if nursery is None or nursery[0] != machine_id():
+        return None
+    try:
+        return Zygote.connect(Path(nursery[1]))
+    except OSError:  # another container of the machine, or gone: an own one then
+        return None

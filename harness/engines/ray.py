@@ -7,7 +7,9 @@ import itertools
 import os
 import pickle
 import shutil
+import signal
 import tempfile
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -16,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.engines.base import Call, CallEnded, EngineSettings, Event, Shape
-from harness.engines.host import Host
+from harness.engines.host import Host, machine_id
 from harness.engines.wire import pack_call
+from harness.engines.zygote import Zygote
 from harness.errors import EngineError
 
 #: Calls in flight per actor: one executes, the others have already travelled. Only short calls queue up behind another.
@@ -64,7 +67,8 @@ class RayEngine:
         self._ray: Any = None
         self._settings = EngineSettings("")
         self._ours = False  #: we connected, so we disconnect
-        self._temp: Path | None = None
+        self._folder: Path | None = None  #: of our own Ray's session and of the zygote's socket
+        self._zygote: Zygote | None = None
         self._actors: list[_Actor] = []
         self._queue: deque[Call] = deque()
         self._refs: dict[Any, tuple[_Actor, int]] = {}
@@ -78,6 +82,9 @@ class RayEngine:
     def start(self, settings: EngineSettings, shapes: Sequence[Shape]) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # Loading torch takes as long as starting Ray: let it happen meanwhile, once for all workers of this machine.
+        self._folder = Path(tempfile.mkdtemp(prefix="assay-ray-", dir=_short_base()))
+        self._zygote = Zygote(settings.threads, self._folder / "zygote")
         import ray
 
         self._ray, self._settings = ray, settings
@@ -100,6 +107,15 @@ class RayEngine:
         return max(1, min(fitting, self._settings.workers or fitting))
 
     def stop(self) -> None:
+        if self._zygote is not None:
+            self._disconnect()
+            self._zygote.close()
+            self._zygote = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def _disconnect(self) -> None:
         if self._ray is None:
             return
         self._queue.clear()
@@ -115,9 +131,6 @@ class RayEngine:
         if self._ours:
             self._ray.shutdown()
             self._ours = False
-        if self._temp is not None:
-            shutil.rmtree(self._temp, ignore_errors=True)
-            self._temp = None
         self._ray = None
 
     # -- calls ------------------------------------------------------------------------------------------------------------------------
@@ -156,24 +169,27 @@ class RayEngine:
     # -- inside -----------------------------------------------------------------------------------------------------------------------
     def _connect(self) -> None:
         settings = self._settings
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         common = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
         try:
             if settings.address:
                 common.pop("include_dashboard")
                 self._ray.init(address=settings.address, **common)
             else:
-                # A short path: Ray's Unix sockets lie below it and may not exceed 107 characters.
-                base = "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()
-                self._temp = Path(tempfile.mkdtemp(prefix="assay-ray-", dir=base))
                 self._ray.init(
                     num_cpus=settings.workers or len(os.sched_getaffinity(0)),
                     object_store_memory=_OBJECT_STORE_BYTES,
-                    _temp_dir=str(self._temp),
+                    _temp_dir=str(self._folder),
                     **common,
                 )
         except Exception as error:
             where = f"the Ray cluster at {settings.address}" if settings.address else "a local Ray"
             raise EngineError(f"Can't reach {where}: {error}; `--engine process` runs without Ray.") from error
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                for number, handler in before.items():  # Ray takes SIGTERM for itself
+                    if callable(handler):
+                        signal.signal(number, handler)
         self._ours = True
 
     def _nodes(self) -> list[dict[str, float]]:
@@ -207,7 +223,11 @@ class RayEngine:
         }
         if shape.memory:
             options["memory"] = shape.memory
-        handle = self._ray.remote(concurrency_groups={"control": 1})(Host).options(**options).remote(self._settings, shape)
+        handle = (
+            self._ray.remote(concurrency_groups={"control": 1})(Host)
+            .options(**options)
+            .remote(self._settings, shape, (machine_id(), str((self._folder or Path()) / "zygote")))
+        )
         actor = _Actor(handle, shape)
         self._actors.append(actor)
         self._pings[handle.ping.options(concurrency_group="control").remote()] = actor
@@ -312,6 +332,11 @@ class RayEngine:
             self._actors.remove(actor)
         with contextlib.suppress(Exception):
             self._ray.kill(actor.handle)
+
+
+def _short_base() -> str:
+    """Where temporary folders have short names: Unix sockets lie in them, whose paths may not exceed 107 characters."""
+    return "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()
 
 
 def _first_line(error: Exception) -> str:

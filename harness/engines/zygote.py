@@ -42,33 +42,51 @@ class Exit:
 
 
 class Zygote:
-    """The supervisor's handle on its zygote."""
+    """A supervisor's handle on a zygote: its own, or one that another process of this machine has started (`connect`)."""
 
-    def __init__(self, threads: int, environment: dict[str, str] | None = None) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        env = {**os.environ, **(environment or {})}
+    def __init__(self, threads: int, listen: Path | None = None) -> None:
+        """Start one. With `listen` it also takes other supervisors at that socket path, from now on: they wait while it loads."""
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._gone = False
+        env = dict(os.environ)
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
             env[name] = str(threads)
         # The same code as ours, whatever the working directory: this package's own place first, then our path.
         root = str(Path(__file__).resolve().parents[2])
         env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([root, *filter(None, sys.path)]))
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", f"from harness.engines.zygote import serve_forks; serve_forks({theirs.fileno()}, {threads})"],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env=env,
-                start_new_session=True,
-            )
-        self._socket = ours
-        self.pid = self._process.pid
+        fds = [theirs.fileno()]
+        listener: socket.socket | None = None
+        if listen is not None:
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            listener.bind(str(listen))
+            listener.listen(1024)
+            fds.append(listener.fileno())
+        self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
+            [sys.executable, "-c", f"from harness.engines.zygote import serve_forks; serve_forks({fds}, {threads})"],
+            pass_fds=fds,
+            stdin=subprocess.DEVNULL,
+            env=env,
+            start_new_session=True,
+        )
+        theirs.close()
+        if listener is not None:
+            listener.close()
+
+    @classmethod
+    def connect(cls, path: Path) -> Zygote:
+        """The zygote that listens at `path`; raises OSError when there is none."""
+        zygote = cls.__new__(cls)
+        zygote._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        zygote._socket.connect(str(path))
+        zygote._process, zygote._gone = None, False
+        return zygote
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None
+        return not self._gone and (self._process is None or self._process.poll() is None)
 
     def fork(self, token: int, fds: Sequence[int], spec: dict[str, Any]) -> None:
         """Ask for a worker with these descriptors; `events` reports its pid under `token`. Raises OSError when the zygote is gone."""
@@ -82,9 +100,10 @@ class Zygote:
                 message = self._socket.recv(_MAX_MESSAGE, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return found
-            except ConnectionError:
+            except OSError:
                 message = b""
             if not message:
+                self._gone = True
                 if found:
                     return found
                 raise EOFError("the zygote is gone")
@@ -92,18 +111,22 @@ class Zygote:
             found.append((first, second) if kind == "pid" else Exit(first, second))
 
     def close(self) -> None:
-        """End it; its workers die with it."""
+        """Hang up: the workers of this supervisor die, and so does a zygote that it started."""
+        self._gone = True
         self._socket.close()
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._process is not None:
+            try:
+                self._process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
 
 
-def serve_forks(fd: int, threads: int) -> None:
-    """The zygote's life: preload, then fork on request and report exits, until the supervisor goes away."""
-    control = socket.socket(fileno=fd)
+def serve_forks(fds: list[int], threads: int) -> None:
+    """The zygote's life: preload, then fork on request and report exits, until the supervisor that started it goes away.
+
+    `fds` are that supervisor's socket and, where others may connect, a listening one. A supervisor's workers die when it hangs up.
+    """
     die_with_parent(os.getppid())
     for name in PRELOAD:
         # A machine without torch can still run what does not need it.
@@ -113,46 +136,81 @@ def serve_forks(fd: int, threads: int) -> None:
         torch.set_num_threads(threads)
     gc.collect()
     gc.freeze()  # shared pages stay shared: the collector does not touch what was loaded here
-    wake_read, wake_write = os.pipe()
-    os.set_blocking(wake_write, False)
-    os.set_blocking(wake_read, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    from harness.engines.wire import wait_readable
+    _Nursery(fds).serve()
 
-    children: set[int] = set()
-    while True:
-        ready = wait_readable([control.fileno(), wake_read], 60.0)
-        if wake_read in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(wake_read, 4096)
-        while children:
+
+class _Nursery:
+    """The zygote's loop: supervisors, and the workers of each."""
+
+    def __init__(self, fds: list[int]) -> None:
+        self._owner = socket.socket(fileno=fds[0])
+        self._listener = socket.socket(fileno=fds[1]) if len(fds) > 1 else None
+        self._supervisors: dict[int, socket.socket] = {self._owner.fileno(): self._owner}
+        self._workers: dict[int, socket.socket] = {}
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        os.set_blocking(self._wake_read, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+
+    def serve(self) -> None:
+        from harness.engines.wire import wait_readable
+
+        listening = [] if self._listener is None else [self._listener.fileno()]
+        while True:
+            ready = wait_readable([*self._supervisors, *listening, self._wake_read], 60.0)
+            if self._wake_read in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake_read, 4096)
+            self._reap()
+            for fd in ready:
+                if fd in listening and self._listener is not None:
+                    supervisor, _ = self._listener.accept()
+                    self._supervisors[supervisor.fileno()] = supervisor
+                elif fd in self._supervisors:
+                    self._hear(self._supervisors[fd])
+
+    def _reap(self) -> None:
+        while self._workers:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
-                break
-            children.discard(pid)
-            with contextlib.suppress(OSError):  # the supervisor is gone: its end of the socket says so below
-                control.send(pickle.dumps(("exit", pid, status)))
-        if control.fileno() in ready:
-            try:
-                message, fds, _, _ = socket.recv_fds(control, _MAX_MESSAGE, 16)
-            except ConnectionError:
-                message = b""
-            if not message:
-                for pid in children:
-                    kill_group(pid)
-                os._exit(0)
-            token, spec = pickle.loads(message)
-            forked = _fork(control, [wake_read, wake_write], fds, spec)
-            if forked:
-                children.add(forked)
-            control.send(pickle.dumps(("pid", token, forked)))
-            for passed in fds:
-                os.close(passed)
+                return
+            self._tell(self._workers.pop(pid), ("exit", pid, status))
+
+    def _hear(self, supervisor: socket.socket) -> None:
+        try:
+            message, fds, _, _ = socket.recv_fds(supervisor, _MAX_MESSAGE, 16)
+        except ConnectionError:
+            message = b""
+        if not message:
+            self._orphaned(supervisor)
+            return
+        token, spec = pickle.loads(message)
+        ours = [*self._supervisors, self._wake_read, self._wake_write] + ([] if self._listener is None else [self._listener.fileno()])
+        pid = _fork(ours, fds, spec)
+        if pid:
+            self._workers[pid] = supervisor
+        self._tell(supervisor, ("pid", token, pid))
+        for passed in fds:
+            os.close(passed)
+
+    def _orphaned(self, supervisor: socket.socket) -> None:
+        for pid, owner in self._workers.items():
+            if owner is supervisor or supervisor is self._owner:
+                kill_group(pid)
+        if supervisor is self._owner:
+            os._exit(0)
+        del self._supervisors[supervisor.fileno()]
+        supervisor.close()
+
+    @staticmethod
+    def _tell(supervisor: socket.socket, message: tuple[str, int, int]) -> None:
+        with contextlib.suppress(OSError):  # it is gone: its end of the socket says so
+            supervisor.send(pickle.dumps(message))
 
 
-def _fork(control: socket.socket, ours: list[int], fds: list[int], spec: dict[str, Any]) -> int:
-    """The pid of the new worker; 0 when the machine has no room for one."""
+def _fork(ours: list[int], fds: list[int], spec: dict[str, Any]) -> int:
+    """The pid of the new worker; 0 when the machine has no room for one. `ours` are descriptors that it must not keep."""
     try:
         pid = os.fork()
     except OSError:
@@ -164,7 +222,6 @@ def _fork(control: socket.socket, ours: list[int], fds: list[int], spec: dict[st
         parent = os.getppid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        control.close()
         for fd in ours:
             os.close(fd)
         os.setpgid(0, 0)
