@@ -14,6 +14,7 @@ from tasks.api import Arm, Claim
 
 LM, INCREASE = "quantization/lm-weights", "bits_per_byte_increase"
 MIXED, LINEARITY = "quantization/mixed-precision", "quantization/linearity"
+PREDICTION = "quantization/loss-prediction"
 STANDARD = {"preset": "standard"}
 
 
@@ -81,6 +82,40 @@ def _allocation_claims() -> Iterator[Claim]:
     )  # fmt: skip
 
 
+def _prediction_claims() -> Iterator[Claim]:
+    def predictor(name: str, **params: object) -> Arm:
+        return Arm(f"quantization/predict-{name}", params)
+
+    pqi, error = predictor("pqi", intervals=32), "relative_error"
+    for bits in (3, 4):
+        params = {**STANDARD, "bits": bits}
+        yield Claim(
+            f"pqi-within-10-percent-{bits}", 98, f"The post-quantization integral predicts the loss increase at {bits} bits within 10 %",
+            "bound", PREDICTION, error, pqi, None, params, margin=0.1,
+        )  # fmt: skip
+    params = {**STANDARD, "bits": 3}
+    rivals = {
+        "first-order": ("the first-order expansion", predictor("first-order")),
+        "fisher": ("the diagonal Fisher of window gradients", predictor("fisher", average="window")),
+        "second-order": ("the exact second-order expansion", predictor("second-order")),
+        "fisher-position": ("the diagonal Fisher per position", predictor("fisher", average="position")),
+    }
+    for name, (what, arm) in rivals.items():
+        yield Claim(
+            f"pqi-below-{name}", 98, f"At 3 bits the integral's error is a tenth of that of {what} or less",
+            "better", PREDICTION, error, pqi, arm, params, effect="ratio", margin=0.1,
+            note="The paper says that gradient and Hessian metrics underestimate by orders of magnitude; the estimator decides.",
+        )  # fmt: skip
+    yield Claim(
+        "fisher-underestimates-tenfold", 98, "At 3 bits the diagonal Fisher of window gradients predicts less than a tenth of the increase",
+        "bound", PREDICTION, "shortfall", rivals["fisher"][1], None, params, margin=0.9,
+    )  # fmt: skip
+    yield Claim(
+        "hessian-underestimates-tenfold", 98, "At 3 bits the exact second-order expansion predicts less than a tenth of the increase",
+        "bound", PREDICTION, "shortfall", rivals["second-order"][1], None, params, margin=0.9,
+    )  # fmt: skip
+
+
 CLAIMS = [
     _below(
         "higgs-below-nf4", 6, "HIGGS (p=2, 4.13 bits) loses less than NF4 (4.25 bits), both data-free", _higgs(4), _nf4(128),
@@ -127,4 +162,5 @@ CLAIMS = [
         "adaround-below-stochastic-4", 65, "AdaRound at 4 bits loses 10 % less than stochastic rounding on the same grid",
         _adaround(4), Arm("quantization/stochastic", {"bits": 4, "group": 128}), 0.9,
     ),
+    *_prediction_claims(),
 ]  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kernels.quantization.packing import pack, pack_reference, unpack, unpack_reference
 from tasks.errors import InvalidResult
 from tasks.quantization.protocol import Packed, Part
 
@@ -70,9 +71,9 @@ def to_bytes(part: Part) -> bytes:
         return values.flatten().view(torch.uint8).numpy().tobytes()
     if part.bits in (8, 16, 32):
         return values.to(torch.int64).numpy().astype(f"<u{part.bits // 8}").tobytes()
-    codes = values.flatten().to(torch.int64).numpy().astype("<u4")
-    bits = np.unpackbits(codes.view(np.uint8).reshape(-1, 4), axis=1, bitorder="little", count=part.bits) if len(codes) else codes
-    return np.packbits(bits.reshape(-1), bitorder="little").tobytes() if len(codes) else b""
+    if part.bits < 8:
+        return pack(values.flatten().to(torch.uint8).numpy(), part.bits).tobytes()
+    return pack_reference(values.flatten().to(torch.int64).numpy(), part.bits).tobytes()
 
 
 def from_bytes(data: bytes, bits: int, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
@@ -85,10 +86,8 @@ def from_bytes(data: bytes, bits: int, dtype: torch.dtype, shape: tuple[int, ...
         return torch.from_numpy(raw.copy()).view(dtype).reshape(shape)
     if bits in (8, 16, 32):
         return torch.from_numpy(np.frombuffer(data, dtype=f"<u{bits // 8}").astype(np.int64)).reshape(shape)
-    flat = np.unpackbits(raw, bitorder="little", count=count * bits).reshape(count, bits)
-    padded = np.zeros((count, 32), dtype=np.uint8)
-    padded[:, :bits] = flat
-    return torch.from_numpy(np.packbits(padded, axis=1, bitorder="little").view("<u4").astype(np.int64)).reshape(shape)
+    codes = unpack(raw, bits, count) if bits < 8 else unpack_reference(raw, bits, count)
+    return torch.from_numpy(codes.astype(np.int64)).reshape(shape)
 
 
 def store(packed: Packed, where: str) -> tuple[Packed, int, bytes]:

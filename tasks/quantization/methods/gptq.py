@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from math import gcd
+
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from kernels.quantization.feedback import round_block
 from tasks.quantization import affine
-from tasks.quantization.feedback import inverse_factor, prepare, sweep
+from tasks.quantization.feedback import BLOCK, inverse_factor, prepare
 from tasks.quantization.protocol import CALIBRATION, Inputs, Packed
 
 
@@ -24,26 +27,25 @@ class Gptq(affine.AffineQuantizer, name="gptq", label="GPTQ", knowledge=(CALIBRA
     def quantize(self, weight: Tensor, inputs: Inputs | None, generator: torch.Generator) -> Packed:
         assert inputs is not None
         work, gram = prepare(weight, inputs.gram, self.group)
-        groups = work.shape[1] // self.group
         order = torch.argsort(gram.diagonal(), descending=True, stable=True) if self.act_order else torch.arange(work.shape[1])
-        grids = {i: self._fit(columns) for i, columns in enumerate(work.split(self.group, 1))} if self.act_order else {}
-        codes = torch.empty_like(work)
-
-        def begin(start: int, columns: Tensor) -> None:
-            if not self.act_order:
-                grids[start // self.group] = self._fit(columns)
-
-        def quantise(index: int, column: Tensor) -> Tensor:
-            original = int(order[index])
-            grid = grids[original // self.group]
-            code = grid.encode(column[:, None])
-            codes[:, original] = code[:, 0]
-            return grid.decode(code)[:, 0]
-
-        sweep(work[:, order], inverse_factor(gram[order][:, order], self.damping), self.group, begin, quantise)
-        scale = torch.cat([grids[i].scale for i in range(groups)], 1).reshape(-1, 1)
-        zero = torch.cat([grids[i].zero for i in range(groups)], 1).reshape(-1, 1)
-        return affine.Grid(scale, zero, self.bits, self.symmetric).packed(codes.reshape(-1, self.group))
+        factor = inverse_factor(gram[order][:, order], self.damping)
+        fitted = [self._fit(columns) for columns in work.split(self.group, 1)] if self.act_order else []
+        scale = torch.cat([grid.scale for grid in fitted], 1) if fitted else torch.ones(len(work), work.shape[1] // self.group)
+        zero = torch.cat([grid.zero for grid in fitted], 1) if fitted else torch.zeros_like(scale)
+        work, codes = work[:, order], torch.empty(work.shape, dtype=torch.uint8)
+        step = gcd(self.group, BLOCK)
+        for start in range(0, work.shape[1], step):
+            end, index = start + step, order[start : start + step] // self.group
+            if not self.act_order and start % self.group == 0:
+                # The group has absorbed the errors of all earlier columns: now its grid can be fitted.
+                grid = self._fit(work[:, start : start + self.group])
+                scale[:, index[0]], zero[:, index[0]] = grid.scale[:, 0], grid.zero[:, 0]
+            segment, local = work[:, start:end].numpy(), factor[start:end, start:end].numpy()
+            rounded, errors = round_block(segment, local, scale[:, index].numpy(), zero[:, index].numpy(), (1 << self.bits) - 1)
+            codes[:, order[start:end]] = torch.from_numpy(rounded)
+            work[:, end:].addmm_(torch.from_numpy(errors), factor[start:end, end:], alpha=-1)
+        grid = affine.Grid(scale.reshape(-1, 1), zero.reshape(-1, 1), self.bits, self.symmetric)
+        return grid.packed(codes.reshape(-1, self.group))
 
     def _fit(self, columns: Tensor) -> affine.Grid:
         return affine.fit(columns, self.bits, self.symmetric, self.search)

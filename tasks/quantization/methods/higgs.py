@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from kernels.quantization.grids import gaussian_grid
-from kernels.quantization.hadamard import hadamard_reference as hadamard
-from kernels.quantization.nearest import nearest_reference as nearest
+from kernels.quantization.hadamard import hadamard
+from kernels.quantization.nearest import nearest
 from tasks.quantization.affine import half
 from tasks.quantization.protocol import Inputs, Packed, Part, Quantizer
 

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from kernels.quantization.hadamard import hadamard_reference as hadamard
+from kernels.quantization.hadamard import hadamard
 from tasks.quantization.affine import half
 from tasks.quantization.feedback import inverse_factor, prepare, sweep
 from tasks.quantization.protocol import CALIBRATION, Inputs, Packed, Part, Quantizer

@@ -77,7 +77,7 @@ def test_gptq_lies_between_the_exhaustive_optimum_and_rounding():
 def test_blocking_does_not_change_the_result(monkeypatch: pytest.MonkeyPatch):
     weight, x = problem(32, 256)
     lazy = run(Gptq(bits=4, group=32), weight, x)
-    monkeypatch.setattr("tasks.quantization.feedback.BLOCK", 8)
+    monkeypatch.setattr("tasks.quantization.methods.gptq.BLOCK", 8)
     assert float((lazy - run(Gptq(bits=4, group=32), weight, x)).abs().gt(1e-4).float().mean()) < 0.05
 
 
