@@ -115,9 +115,11 @@ def totals_of_columns(
     """The same from arrays of equal length: index into `arms`, metric id, value (nan when not finite)."""
     import numpy as np
 
+    if not len(arm):
+        return {}
     order = np.lexsort((metric, arm))
     arm, metric, value = arm[order], metric[order], value[order]
-    starts = np.flatnonzero(np.r_[True, (arm[1:] != arm[:-1]) | (metric[1:] != metric[:-1])]) if len(arm) else np.zeros(0, np.int64)
+    starts = np.flatnonzero(np.r_[True, (arm[1:] != arm[:-1]) | (metric[1:] != metric[:-1])])
     found = {}
     for start, end in zip(starts, np.r_[starts[1:], len(arm)], strict=True):
         column = [None if number != number else number for number in value[start:end].tolist()]
