@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from kernels.bandits.armed_environment import pull, settle
+from kernels.bandits.armed_environment import draw, regret_of
 from kernels.bandits.compiling import kernel
 from kernels.bandits.draws import uniform
 
@@ -66,7 +66,8 @@ def tsallis_weights(losses, eta, p, start):
 def play_exp3(env, params, method_key, checkpoints, curve, trace):
     """params: scale, gamma. eta_t = scale sqrt(ln K / (t K)); losses enter as l / (p + gamma eta_t) (gamma 0: Exp3, 1/2: Exp3-IX)."""
     scale, gamma = params[0], params[1]
-    arms = env.means.shape[1]
+    law, truth, ends, factor, tail, key = env  # as scalars: a tuple of arrays costs more than the arithmetic
+    arms = truth.shape[1]
     pulls = np.zeros((2, arms), np.int64)
     losses, p = np.zeros(arms), np.empty(arms)
     phase, c = 0, 0
@@ -74,9 +75,15 @@ def play_exp3(env, params, method_key, checkpoints, curve, trace):
         eta = scale * math.sqrt(math.log(arms) / (t * arms))
         exponential_weights(losses, eta, p)
         arm = sample(p, uniform(method_key, t, 0))
-        losses[arm] += (1.0 - pull(env, phase % 2, arm, t)) / (p[arm] + gamma * eta)
-        c = settle(env, pulls, phase % 2, arm, t, checkpoints, c, curve, trace)
-        phase += t == env.ends[phase]
+        losses[arm] += (1.0 - draw(law, truth[phase & 1, arm], factor, tail, key, t)) / (p[arm] + gamma * eta)
+        pulls[phase & 1, arm] += 1
+        if trace.size:
+            trace[t - 1] = arm
+        if t == checkpoints[c]:
+            curve[c] = regret_of(truth, pulls)
+            c += 1
+        if t == ends[phase]:
+            phase += 1
     return checkpoints[-1]
 
 
@@ -84,7 +91,8 @@ def play_exp3(env, params, method_key, checkpoints, curve, trace):
 def play_tsallis(env, params, method_key, checkpoints, curve, trace):
     """params: reduced. eta_t = 2 / sqrt t with importance weighting, or 4 / sqrt t with reduced variance (baseline 1/2 if p >= eta^2)."""
     reduced = params[0] > 0.0
-    arms = env.means.shape[1]
+    law, truth, ends, factor, tail, key = env  # as scalars: a tuple of arrays costs more than the arithmetic
+    arms = truth.shape[1]
     pulls = np.zeros((2, arms), np.int64)
     losses, p = np.zeros(arms), np.empty(arms)
     depth = 0.0
@@ -93,7 +101,7 @@ def play_tsallis(env, params, method_key, checkpoints, curve, trace):
         eta = (4.0 if reduced else 2.0) / math.sqrt(t)
         depth = tsallis_weights(losses, eta, p, depth)
         arm = sample(p, uniform(method_key, t, 0))
-        loss = 1.0 - pull(env, phase % 2, arm, t)
+        loss = 1.0 - draw(law, truth[phase & 1, arm], factor, tail, key, t)
         if reduced:
             for i in range(arms):
                 if p[i] >= eta * eta:
@@ -101,6 +109,12 @@ def play_tsallis(env, params, method_key, checkpoints, curve, trace):
             losses[arm] += (loss - (0.5 if p[arm] >= eta * eta else 0.0)) / p[arm]
         else:
             losses[arm] += loss / p[arm]
-        c = settle(env, pulls, phase % 2, arm, t, checkpoints, c, curve, trace)
-        phase += t == env.ends[phase]
+        pulls[phase & 1, arm] += 1
+        if trace.size:
+            trace[t - 1] = arm
+        if t == checkpoints[c]:
+            curve[c] = regret_of(truth, pulls)
+            c += 1
+        if t == ends[phase]:
+            phase += 1
     return checkpoints[-1]

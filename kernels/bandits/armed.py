@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from kernels.bandits.adversarial import play_exp3, play_tsallis
-from kernels.bandits.armed_environment import pull, settle
+from kernels.bandits.armed_environment import draw, regret_of
 from kernels.bandits.compiling import kernel
 from kernels.bandits.draws import GAMMA_INDICES, beta, normal, uniform
 from kernels.bandits.linalg import argmax
@@ -19,55 +19,76 @@ from kernels.bandits.robust import play_median_of_means, play_truncated
 
 @kernel
 def play_uniform(env, params, method_key, checkpoints, curve, trace):
-    arms = env.means.shape[1]
+    truth, ends = env.means, env.ends
+    arms = truth.shape[1]
     pulls = np.zeros((2, arms), np.int64)
     phase, c = 0, 0
     for t in range(1, checkpoints[-1] + 1):
         arm = int(uniform(method_key, t, 0) * arms)
-        c = settle(env, pulls, phase % 2, arm, t, checkpoints, c, curve, trace)
-        phase += t == env.ends[phase]
+        pulls[phase & 1, arm] += 1
+        if trace.size:
+            trace[t - 1] = arm
+        if t == checkpoints[c]:
+            curve[c] = regret_of(truth, pulls)
+            c += 1
+        if t == ends[phase]:
+            phase += 1
     return 0
 
 
 @kernel
 def play_greedy(env, params, method_key, checkpoints, curve, trace):
     """params: c. Explores with probability min(1, c K / t), else plays the largest mean (arms never played count as infinite)."""
-    arms = env.means.shape[1]
+    law, truth, ends, factor, tail, key = env  # as scalars: a tuple of arrays costs more than the arithmetic
+    arms = truth.shape[1]
     pulls = np.zeros((2, arms), np.int64)
     counts, sums, means = np.zeros(arms), np.zeros(arms), np.full(arms, math.inf)
     phase, c = 0, 0
     for t in range(1, checkpoints[-1] + 1):
         arm = int(uniform(method_key, t, 1) * arms) if uniform(method_key, t, 0) < min(1.0, params[0] * arms / t) else argmax(means)
         counts[arm] += 1.0
-        sums[arm] += pull(env, phase % 2, arm, t)
+        sums[arm] += draw(law, truth[phase & 1, arm], factor, tail, key, t)
         means[arm] = sums[arm] / counts[arm]
-        c = settle(env, pulls, phase % 2, arm, t, checkpoints, c, curve, trace)
-        phase += t == env.ends[phase]
+        pulls[phase & 1, arm] += 1
+        if trace.size:
+            trace[t - 1] = arm
+        if t == checkpoints[c]:
+            curve[c] = regret_of(truth, pulls)
+            c += 1
+        if t == ends[phase]:
+            phase += 1
     return checkpoints[-1]
 
 
 @kernel
 def play_ucb1(env, params, method_key, checkpoints, curve, trace):
     """params: s. Plays the largest mean + s sqrt(2 ln t / n); each arm once first."""
-    arms = env.means.shape[1]
+    scale = params[0]
+    law, truth, ends, factor, tail, key = env  # as scalars: a tuple of arrays costs more than the arithmetic
+    arms = truth.shape[1]
     pulls = np.zeros((2, arms), np.int64)
     counts, sums = np.zeros(arms), np.zeros(arms)
     means, shrink, scores = np.zeros(arms), np.zeros(arms), np.empty(arms)
     phase, c = 0, 0
     for t in range(1, checkpoints[-1] + 1):
-        if t <= arms:
-            arm = t - 1
-        else:
-            bonus = params[0] * math.sqrt(2.0 * math.log(t))
+        arm = t - 1
+        if t > arms:
+            bonus = scale * math.sqrt(2.0 * math.log(t))
             for i in range(arms):
                 scores[i] = means[i] + bonus * shrink[i]
             arm = argmax(scores)
         counts[arm] += 1.0
-        sums[arm] += pull(env, phase % 2, arm, t)
+        sums[arm] += draw(law, truth[phase & 1, arm], factor, tail, key, t)
         means[arm] = sums[arm] / counts[arm]
         shrink[arm] = 1.0 / math.sqrt(counts[arm])
-        c = settle(env, pulls, phase % 2, arm, t, checkpoints, c, curve, trace)
-        phase += t == env.ends[phase]
+        pulls[phase & 1, arm] += 1
+        if trace.size:
+            trace[t - 1] = arm
+        if t == checkpoints[c]:
+            curve[c] = regret_of(truth, pulls)
+            c += 1
+        if t == ends[phase]:
+            phase += 1
     return checkpoints[-1]
 
 
@@ -75,18 +96,25 @@ def play_ucb1(env, params, method_key, checkpoints, curve, trace):
 def play_moss(env, params, method_key, checkpoints, curve, trace):
     """params: s, T. Plays the largest mean + s sqrt(max(ln(T / (K n)), 0) / n); each arm once first. Only the played index changes."""
     s, horizon = params[0], params[1]
-    arms = env.means.shape[1]
+    law, truth, ends, factor, tail, key = env  # as scalars: a tuple of arrays costs more than the arithmetic
+    arms = truth.shape[1]
     pulls = np.zeros((2, arms), np.int64)
     counts, sums, scores = np.zeros(arms), np.zeros(arms), np.empty(arms)
     phase, c = 0, 0
     for t in range(1, checkpoints[-1] + 1):
         arm = t - 1 if t <= arms else argmax(scores)
         counts[arm] += 1.0
-        sums[arm] += pull(env, phase % 2, arm, t)
+        sums[arm] += draw(law, truth[phase & 1, arm], factor, tail, key, t)
         excess = max(math.log(horizon / (arms * counts[arm])), 0.0)
         scores[arm] = sums[arm] / counts[arm] + s * math.sqrt(excess / counts[arm])
-        c = settle(env, pulls, phase % 2, arm, t, checkpoints, c, curve, trace)
-        phase += t == env.ends[phase]
+        pulls[phase & 1, arm] += 1
+        if trace.size:
+            trace[t - 1] = arm
+        if t == checkpoints[c]:
+            curve[c] = regret_of(truth, pulls)
+            c += 1
+        if t == ends[phase]:
+            phase += 1
     return checkpoints[-1]
 
 
@@ -114,7 +142,8 @@ def kl_upper(mean, level):
 @kernel
 def play_kl_ucb(env, params, method_key, checkpoints, curve, trace):
     """params: c. Plays the largest q with n kl(mean, q) <= ln t + c ln ln t; each arm once first. Rewards in [0, 1]."""
-    arms = env.means.shape[1]
+    law, truth, ends, factor, tail, key = env  # as scalars: a tuple of arrays costs more than the arithmetic
+    arms = truth.shape[1]
     pulls = np.zeros((2, arms), np.int64)
     counts, sums, scores = np.zeros(arms), np.zeros(arms), np.empty(arms)
     phase, c = 0, 0
@@ -128,9 +157,15 @@ def play_kl_ucb(env, params, method_key, checkpoints, curve, trace):
                 scores[i] = kl_upper(sums[i] / counts[i], level / counts[i])
             arm = argmax(scores)
         counts[arm] += 1.0
-        sums[arm] += pull(env, phase % 2, arm, t)
-        c = settle(env, pulls, phase % 2, arm, t, checkpoints, c, curve, trace)
-        phase += t == env.ends[phase]
+        sums[arm] += draw(law, truth[phase & 1, arm], factor, tail, key, t)
+        pulls[phase & 1, arm] += 1
+        if trace.size:
+            trace[t - 1] = arm
+        if t == checkpoints[c]:
+            curve[c] = regret_of(truth, pulls)
+            c += 1
+        if t == ends[phase]:
+            phase += 1
     return checkpoints[-1]
 
 
@@ -138,7 +173,8 @@ def play_kl_ucb(env, params, method_key, checkpoints, curve, trace):
 def play_thompson(env, params, method_key, checkpoints, curve, trace):
     """params: gaussian (0 or 1), s. Beta(1, 1) priors on rewards in {0, 1}, or N(mean, s^2 / n) after playing each arm once."""
     gaussian, s = params[0] > 0.0, params[1]
-    arms = env.means.shape[1]
+    law, truth, ends, factor, tail, key = env  # as scalars: a tuple of arrays costs more than the arithmetic
+    arms = truth.shape[1]
     pulls = np.zeros((2, arms), np.int64)
     counts, sums, scores = np.zeros(arms), np.zeros(arms), np.empty(arms)
     phase, c = 0, 0
@@ -153,9 +189,15 @@ def play_thompson(env, params, method_key, checkpoints, curve, trace):
                     scores[i] = beta(method_key, t, 2 * GAMMA_INDICES * i, 1.0 + sums[i], 1.0 + counts[i] - sums[i])
             arm = argmax(scores)
         counts[arm] += 1.0
-        sums[arm] += pull(env, phase % 2, arm, t)
-        c = settle(env, pulls, phase % 2, arm, t, checkpoints, c, curve, trace)
-        phase += t == env.ends[phase]
+        sums[arm] += draw(law, truth[phase & 1, arm], factor, tail, key, t)
+        pulls[phase & 1, arm] += 1
+        if trace.size:
+            trace[t - 1] = arm
+        if t == checkpoints[c]:
+            curve[c] = regret_of(truth, pulls)
+            c += 1
+        if t == ends[phase]:
+            phase += 1
     return checkpoints[-1]
 
 

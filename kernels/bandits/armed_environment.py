@@ -26,12 +26,11 @@ class ArmedEnvironment(NamedTuple):
 
 
 @kernel
-def pull(env, side, arm, round_):
-    """The reward of `arm` in a phase with means[side]. Noise belongs to the round, not to the arm."""
-    mean = env.means[side, arm]
-    if env.law == BERNOULLI:
-        return 1.0 if uniform(env.noise_key, round_, 0) < mean else 0.0
-    return mean + env.scale * centred_noise(env.law, env.tail, env.noise_key, round_)
+def draw(law, mean, scale, tail, key, round_):
+    """A reward with this mean. Noise belongs to the round, not to the arm: every policy meets the same."""
+    if law == BERNOULLI:
+        return 1.0 if uniform(key, round_, 0) < mean else 0.0
+    return mean + scale * centred_noise(law, tail, key, round_)
 
 
 @kernel
@@ -48,26 +47,12 @@ def centred_noise(law, tail, key, round_):
 
 
 @kernel
-def settle(env, pulls, side, arm, round_, checkpoints, c, curve, trace):
-    """Book a pull in `pulls` [2, arms]; at a checkpoint write the pseudo-regret against the best fixed arm so far. Returns the next c."""
-    pulls[side, arm] += 1
-    if trace.size:
-        trace[round_ - 1] = arm
-    if round_ != checkpoints[c]:
-        return c
-    first, second = 0, 0
-    arms = pulls.shape[1]
-    for i in range(arms):
-        first += pulls[0, i]
-        second += pulls[1, i]
-    best = -math.inf
-    for i in range(arms):
-        best = max(best, first * env.means[0, i] + second * env.means[1, i])
-    for i in range(arms):
-        if first * env.means[0, i] + second * env.means[1, i] == best:
-            regret = 0.0  # summed as gaps, so that a stationary environment can't give a rounding error below zero
-            for j in range(arms):
-                regret += pulls[0, j] * (env.means[0, i] - env.means[0, j]) + pulls[1, j] * (env.means[1, i] - env.means[1, j])
-            curve[c] = regret
-            break
-    return c + 1
+def regret_of(means, pulls):
+    """Pseudo-regret of `pulls` [2, arms] against the best fixed arm. Summed as gaps: a stationary environment gives no rounding below 0."""
+    first, second = pulls[0].sum(), pulls[1].sum()
+    totals = first * means[0] + second * means[1]
+    best = np.argmax(totals)
+    regret = 0.0
+    for j in range(means.shape[1]):
+        regret += pulls[0, j] * (means[0, best] - means[0, j]) + pulls[1, j] * (means[1, best] - means[1, j])
+    return regret

@@ -25,7 +25,8 @@ def argmax(scores):
     """Lowest index whose score lies within TIE of the maximum."""
     best = scores[0]
     for i in range(1, scores.size):
-        best = max(best, scores[i])
+        if scores[i] > best:
+            best = scores[i]
     for i in range(scores.size):
         if scores[i] >= best - TIE:
             return i

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from kernels.bandits.armed_environment import pull, settle
+from kernels.bandits.armed_environment import draw, regret_of
 from kernels.bandits.compiling import kernel
 from kernels.bandits.linalg import argmax
 
@@ -17,7 +17,8 @@ def play_truncated(env, params, method_key, checkpoints, curve, trace):
     4 c u^(1/(1+eps)) (ln t^2 / n)^(eps/(1+eps)); each arm once first."""
     c_, eps, u = params[0], params[1], params[2]
     root, rate = 1.0 / (1.0 + eps), eps / (1.0 + eps)
-    arms = env.means.shape[1]
+    law, truth, ends, factor, tail, key = env  # as scalars: a tuple of arrays costs more than the arithmetic
+    arms = truth.shape[1]
     pulls = np.zeros((2, arms), np.int64)
     counts, means, shrink, scores = np.zeros(arms), np.zeros(arms), np.zeros(arms), np.empty(arms)
     sums = np.zeros(arms)
@@ -32,15 +33,21 @@ def play_truncated(env, params, method_key, checkpoints, curve, trace):
             for i in range(arms):
                 scores[i] = means[i] + bonus * shrink[i]
             arm = argmax(scores)
-        x = pull(env, phase % 2, arm, t)
+        x = draw(law, truth[phase & 1, arm], factor, tail, key, t)
         counts[arm] += 1.0
         if abs(x) <= (u * counts[arm] / spread) ** root:
             sums[arm] += x
             kept += 1
         means[arm] = sums[arm] / counts[arm]
         shrink[arm] = counts[arm] ** -rate
-        c = settle(env, pulls, phase % 2, arm, t, checkpoints, c, curve, trace)
-        phase += t == env.ends[phase]
+        pulls[phase & 1, arm] += 1
+        if trace.size:
+            trace[t - 1] = arm
+        if t == checkpoints[c]:
+            curve[c] = regret_of(truth, pulls)
+            c += 1
+        if t == ends[phase]:
+            phase += 1
     return kept
 
 
@@ -50,7 +57,8 @@ def play_median_of_means(env, params, method_key, checkpoints, curve, trace):
     c (12 v)^(1/(1+eps)) (16 ln(e^(1/8) t^2) / n)^(eps/(1+eps)); each arm once first. Keeps the rewards: memory grows with the horizon."""
     c_, eps, v = params[0], params[1], params[2]
     root, rate = 1.0 / (1.0 + eps), eps / (1.0 + eps)
-    arms = env.means.shape[1]
+    law, truth, ends, factor, tail, key = env  # as scalars: a tuple of arrays costs more than the arithmetic
+    arms = truth.shape[1]
     pulls = np.zeros((2, arms), np.int64)
     counts, blocks = np.zeros(arms, np.int64), np.zeros(arms, np.int64)
     medians, shrink, scores = np.zeros(arms), np.zeros(arms), np.empty(arms)
@@ -76,12 +84,18 @@ def play_median_of_means(env, params, method_key, checkpoints, curve, trace):
             grown = np.zeros((arms, capacity + 1))
             grown[:, : n + 1] = prefix
             prefix = grown
-        prefix[arm, n + 1] = prefix[arm, n] + pull(env, phase % 2, arm, t)
+        prefix[arm, n + 1] = prefix[arm, n] + draw(law, truth[phase & 1, arm], factor, tail, key, t)
         counts[arm] = n + 1
         blocks[arm] = 0
         shrink[arm] = (n + 1.0) ** -rate
-        c = settle(env, pulls, phase % 2, arm, t, checkpoints, c, curve, trace)
-        phase += t == env.ends[phase]
+        pulls[phase & 1, arm] += 1
+        if trace.size:
+            trace[t - 1] = arm
+        if t == checkpoints[c]:
+            curve[c] = regret_of(truth, pulls)
+            c += 1
+        if t == ends[phase]:
+            phase += 1
     return checkpoints[-1]
 
 

@@ -70,7 +70,7 @@ class _Rounds:
 
         if decoy:
             environment = environment._replace(means=np.ascontiguousarray(environment.means[:, ::-1]) * 0.5)
-        self._pull, self._world = world.pull, environment
+        self._draw, self._world = world.draw, environment
         self._contexts = np.empty((environment.means.shape[1], 0))
 
     def _side(self, round_: int) -> int:
@@ -83,4 +83,5 @@ class _Rounds:
         return self._world.means[self._side(round_)]
 
     def reward(self, round_: int, arm: int) -> float:
-        return float(self._pull(self._world, self._side(round_), arm, round_))
+        world = self._world
+        return float(self._draw(world.law, world.means[self._side(round_), arm], world.scale, world.tail, world.noise_key, round_))

@@ -135,6 +135,19 @@ _VARIANCE = (
            statement="At the best step implicit updates are no worse than linearised ones (within 10 %)."),
 )  # fmt: skip
 
+_SINE = {"stream": "sine", "noise": 0.05, "horizon": 4000}
+_AOGD, _NONS, _FULL = _arm("aogd-ald", bandwidth=0.25), _arm("nons-ald", bandwidth=0.25), _arm("kernel-ogd", bandwidth=0.25, scale=10.0)
+
+_KERNELS = (
+    _claim("b13-aogd-near-full-kernel", 145, "better", "online-regression", "regret", _AOGD, _FULL, _SINE, margin=1.1, min_seeds=10,
+           statement="With a small dictionary AOGD-ALD's regret stays within 10 % of kernel OGD on all points."),
+    _claim("b13-newton-beats-gradient", 145, "better", "online-regression", "regret", _NONS, _AOGD, _SINE, margin=1.0, min_seeds=10,
+           statement="NONS-ALD, which uses second-order information, has a lower regret than AOGD-ALD."),
+    _claim("b13-dictionary-stays-small", 145, "slope", "online-regression", "atoms", _AOGD, None, {"stream": "sine", "noise": 0.05},
+           effect="difference", min_seeds=10, options={"x": "horizon", "scale": "loglog", "high": 0.33},
+           statement="AOGD-ALD's dictionary at most doubles when the stream grows eightfold (log-log slope at most 1/3)."),
+)  # fmt: skip
+
 _SOLVER = tuple(
     claim
     for law in ("high_variance", "low_variance")
@@ -160,4 +173,4 @@ _BEAMS = (
            statement="It does so with n > 2 K log2 K plays and louder noise as well (negative control: halving is as good)."),
 )  # fmt: skip
 
-CLAIMS = (*_MISSPECIFIED, *_ADVERSARIAL, *_HEAVY, *_VARIANCE, *_SOLVER, *_BEAMS)
+CLAIMS = (*_MISSPECIFIED, *_ADVERSARIAL, *_HEAVY, *_VARIANCE, *_KERNELS, *_SOLVER, *_BEAMS)

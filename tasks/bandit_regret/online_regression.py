@@ -94,6 +94,7 @@ class OnlineRegression(Task, family="bandit_regret", name="online-regression", l
             "regret over (noise^2 / 2) d ln(T / d), the optimal leading term on `linear`",
             finite=False,
         ),
+        Metric("atoms", "points", "lower", "points that a kernel learner keeps at the end; NaN for others", low=0.0, finite=False),
         Metric("regret_curve", "loss", "lower", "regret after this round", curve="round", finite=False),
     )
 
@@ -145,7 +146,12 @@ class OnlineRegression(Task, family="bandit_regret", name="online-regression", l
         scale = max(self.noise, 1e-12) ** 2 / 2 * self.dimension * math.log(self.horizon / self.dimension)
         final, before = at[self.horizon], at[self.horizon // 10]
         growth = math.inf if math.isinf(final) else final - before
-        metrics = {"regret": final, "last_decade_growth": growth, "normalised_regret": final / scale}
+        metrics = {
+            "regret": final,
+            "last_decade_growth": growth,
+            "normalised_regret": final / scale,
+            "atoms": float(info.pop("atoms", math.nan)),
+        }
         return Measured(metrics, {"regret_curve": (rounds.tolist(), curve.tolist())}, info)
 
     def play(self, method: OnlineMethod, seed: int, rounds: np.ndarray, reference: bool = False) -> tuple[np.ndarray, dict[str, Any]]:
