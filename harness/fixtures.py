@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import FixtureError
-from harness.identity import content_key
 from tasks.api import Context, Fixture
 
 MANIFEST = "manifest.json"
@@ -33,17 +32,6 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "assay"
 
 
-def fixture_key(fixture: Fixture) -> str:
-    """Content key: name, version, recipe and the fingerprint of what it is made from, those of its own fixtures included."""
-    return content_key(
-        {
-            "fixture": [fixture.name, fixture.version, fixture.params()],
-            "fingerprint": fixture.fingerprint(),
-            "needs": [fixture_key(need) for need in fixture.needs()],
-        }
-    )
-
-
 class FixtureStore:
     """Fixtures under one cache directory. Safe for any number of threads and processes of one machine."""
 
@@ -52,7 +40,7 @@ class FixtureStore:
         self._loaded: dict[str, Any] = {}
 
     def folder(self, fixture: Fixture) -> Path:
-        return self.root / f"{fixture.name.replace('/', '-')}-{fixture_key(fixture)[:20]}"
+        return self.root / f"{fixture.name.replace('/', '-')}-{fixture.key()[:20]}"
 
     def present(self, fixture: Fixture) -> bool:
         """Whether it has been built (its files are not checked)."""
@@ -100,7 +88,7 @@ class FixtureStore:
 
     def get(self, fixture: Fixture, context: Context) -> Any:
         """The loaded fixture, shared by this process's trials: built first if need be, rebuilt (with a line on stderr) if damaged."""
-        key = fixture_key(fixture)
+        key = fixture.key()
         if key not in self._loaded:
             if complaint := self.repair(fixture):
                 print(complaint, file=sys.stderr)

@@ -1,21 +1,13 @@
-"""What makes a trial the same trial: canonical JSON and content keys."""
+"""What makes a trial the same trial: its content key."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from tasks.identity import canonical_json, content_key
 
-def canonical_json(value: Any) -> str:
-    """The one JSON text of `value`: sorted keys, no spaces, shortest float form, non-finite numbers refused (ValueError)."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def content_key(value: Any) -> str:
-    """sha256 (64 hex digits) of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+__all__ = ["canonical_json", "content_key", "trial_key"]
 
 
 def trial_key(

@@ -12,7 +12,7 @@ from db.records import Trial
 from harness.catalogue import catalogue
 from harness.engines.base import Shape
 from harness.errors import SuiteError
-from harness.fixtures import FixtureStore, fixture_key
+from harness.fixtures import FixtureStore
 from harness.identity import canonical_json, trial_key
 from harness.planned import Infeasible, Plan, PlannedFixture, PlannedTrial
 from harness.suite import ALL, Filter, LoadedSuite, ResourceEntry, TaskEntry
@@ -44,7 +44,7 @@ class _Fixtures:
         if (known := self._keys.get(fixture)) is not None:
             return known
         needs = tuple(self.add(need) for need in fixture.needs())
-        key = self._keys[fixture] = fixture_key(fixture)
+        key = self._keys[fixture] = fixture.key()
         present = self.store.present(fixture)
         self.planned[key] = PlannedFixture(key, fixture.name, fixture.params(), needs, fixture.seconds, present)
         self.objects[key] = fixture

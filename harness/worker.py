@@ -25,10 +25,10 @@ from harness.errors import FixtureError
 from harness.fixtures import FixtureStore
 from harness.identity import canonical_json
 from harness.provenance import environment
-from harness.validation import check
 from tasks.api import Context, Fixture, Measured, Method, Task
 from tasks.errors import InvalidResult, TaskError
 from tasks.registry import REGISTRY, resolve
+from tasks.validation import check
 
 #: Longest traceback, error sentence and stream tail that travel to the ledger, in characters.
 TRACEBACK_LIMIT, SENTENCE_LIMIT = 16_000, 500

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.identity import content_key
 from tasks.streams import Streams
 
 #: Version of the rules that every evaluation shares (streams, metric validation). It enters each trial key: raise it only when the same
@@ -91,6 +92,16 @@ class Fixture(Parametrised, ABC):
     def needs(self) -> tuple[Fixture, ...]:
         """Fixtures this one is built from."""
         return ()
+
+    def key(self) -> str:
+        """Content key: name, version, recipe and the fingerprint of what it is made from, those of its own fixtures included."""
+        return content_key(
+            {
+                "fixture": [self.name, self.version, self.params()],
+                "fingerprint": self.fingerprint(),
+                "needs": [need.key() for need in self.needs()],
+            }
+        )
 
     @abstractmethod
     def build(self, folder: Path, context: Context) -> None:

@@ -7,9 +7,7 @@ is a small context for tests, notebooks and plugins that run a task without the 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import math
 import os
 import sys
 import tempfile
@@ -22,15 +20,10 @@ import numpy as np
 
 from tasks.api import Fixture, Measured, Method, Metric, Task
 from tasks.errors import TaskError
+from tasks.validation import check
 
 #: Metrics in these units are measured with a clock, so that two runs of the same trial may differ in them.
 CLOCK_UNITS = frozenset({"s", "ms", "us", "seconds"})
-
-
-def fixture_key(fixture: Fixture) -> str:
-    """Identifies the fixture's content: its name, version, fields and fingerprint."""
-    recipe = [fixture.name, fixture.version, fixture.params(), dict(fixture.fingerprint())]
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
 
 
 class LocalContext:
@@ -46,7 +39,7 @@ class LocalContext:
         self._loaded: dict[str, Any] = {}
 
     def fixture(self, fixture: Fixture) -> Any:
-        key = fixture_key(fixture)
+        key = fixture.key()
         if key not in self._loaded:
             place = self.folder / f"fixture-{key}"
             if not place.exists():
@@ -67,7 +60,7 @@ class _TrialContext:
 
     def fixture(self, fixture: Fixture) -> Any:
         try:
-            return self._declared[fixture_key(fixture)]
+            return self._declared[fixture.key()]
         except KeyError:
             raise TaskError(
                 f"the trial asked for a fixture that fixtures(seed) doesn't declare: {fixture.name} {fixture.params()}"
@@ -170,38 +163,6 @@ def same_bits(one: Measured, other: Measured, metrics: Sequence[Metric]) -> str:
     return ""
 
 
-def legal(measured: Measured, metrics: Sequence[Metric]) -> str:
-    """What `measured` reports against the declaration (names, ranges, finiteness, lengths of curves), or an empty string."""
-    declared = {metric.id: metric for metric in metrics}
-    scalars = {metric.id for metric in metrics if metric.curve is None}
-    if missing := sorted((scalars - measured.metrics.keys()) | (declared.keys() - scalars - measured.curves.keys())):
-        return f"declared but not reported: {', '.join(missing)}"
-    if extra := sorted((measured.metrics.keys() - scalars) | (measured.curves.keys() - (declared.keys() - scalars))):
-        return f"reported but not declared: {', '.join(extra)}"
-    for name, (steps, values) in measured.curves.items():
-        if len(steps) != len(values):
-            return f"the curve {name} has {len(steps)} steps and {len(values)} values"
-        if any(after <= before for before, after in zip(steps, list(steps)[1:], strict=False)):
-            return f"the steps of the curve {name} don't increase"
-    series = [(name, [value]) for name, value in measured.metrics.items()] + [
-        (n, list(values)) for n, (_, values) in measured.curves.items()
-    ]
-    for name, values in series:
-        metric = declared[name]
-        for value in values:
-            if not isinstance(value, int | float | np.number):
-                return f"{name} is a {type(value).__name__}, not a number"
-            if metric.finite and not math.isfinite(value):
-                return f"{name} is {value}"
-            if math.isfinite(value) and not metric.low <= value <= metric.high:
-                return f"{name} is {value}, outside [{metric.low}, {metric.high}]"
-    try:
-        json.dumps(measured.info, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        return f"info is not JSON: {error}"
-    return ""
-
-
 def declaration(task: Task) -> str:
     """What is wrong with the task's declaration, or an empty string."""
     metrics, ids = task.metrics, [metric.id for metric in task.metrics]
@@ -242,7 +203,7 @@ def check_task_method(task: Task, method: Method, folder: Path, seeds: Sequence[
     local = LocalContext(folder)
 
     def trial(seeds: Sequence[int], together: bool) -> tuple[Mapping[int, Measured], list[str]]:
-        declared = {fixture_key(fixture): local.fixture(fixture) for seed in seeds for fixture in task.fixtures(seed)}
+        declared = {fixture.key(): local.fixture(fixture) for seed in seeds for fixture in task.fixtures(seed)}
         context = _TrialContext(folder, declared)
         with confined(context.scratch) as trespass:
             measured = task.run_seeds(method, seeds, context) if together else {seed: task.run(method, seed, context) for seed in seeds}
@@ -253,7 +214,7 @@ def check_task_method(task: Task, method: Method, folder: Path, seeds: Sequence[
         one, trespass = trial([first], together=False)
         two, _ = trial([first], together=False)
         checks += [
-            Check("metrics are declared, finite and in range", legal(one[first], task.metrics)),
+            Check("metrics are declared, finite and in range", check(task, method.id(), one[first]).complaint),
             Check("the same seed gives the same bits", same_bits(one[first], two[first], task.metrics)),
             Check("no network, and nothing written outside the scratch folder", "; ".join(trespass)),
         ]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tasks.errors import InvalidResult
 from tasks.quantization.gpt import Gpt
-from tasks.quantization.protocol import CALIBRATION, Inputs, Packed, Quantizer
+from tasks.quantization.protocol import CALIBRATION, Inputs, ModelQuantizer, Packed, Quantizer
 from tasks.quantization.storage import store
 
 BATCH = 32  #: windows per forward pass
@@ -53,7 +53,7 @@ class Reference:
     grams: Mapping[str, Tensor]
 
 
-def rebuild(method: type[Quantizer], packed: Packed, weight: Tensor, where: str) -> Layer:
+def rebuild(method: type[Quantizer] | type[ModelQuantizer], packed: Packed, weight: Tensor, where: str) -> Layer:
     """Store `packed` and rebuild the matrix from nothing but what was stored."""
     stored, bits, note = store(packed, where)
     shape = (weight.shape[0], weight.shape[1])
@@ -93,6 +93,20 @@ def quantise(method: Quantizer, model: Gpt, calibration: Callable[[], Tensor], g
             layer.weight.copy_(layers[f"blocks.{number}.{name}"].weight)
         hidden = [block(batch) for batch in hidden]
     return Quantised(layers, seconds)
+
+
+def quantise_model(method: ModelQuantizer, model: Gpt, text: np.ndarray, generator: torch.Generator) -> Quantised:
+    """Quantise all matrices in one call, on a copy of the model."""
+    started = time.thread_time()
+    with torch.enable_grad():
+        packed = method.quantize_model(copy.deepcopy(model), text, generator)
+    seconds = time.thread_time() - started
+    matrices = model.matrices()
+    if set(packed) != set(matrices):
+        raise InvalidResult(f"{method.name}: quantize_model must return exactly the model's matrices: {', '.join(matrices)}.")
+    return Quantised(
+        {name: rebuild(type(method), packed[name], layer.weight, f"{method.name} on {name}") for name, layer in matrices.items()}, seconds
+    )
 
 
 def capture(module: nn.Module, matrices: Mapping[str, nn.Linear], batches: list[Tensor]) -> dict[str, Tensor]:

@@ -9,12 +9,15 @@ from pydantic import Field
 
 from tasks.api import Context, Measured, Method, Metric
 from tasks.quantization.byte_gpt import one_thread
-from tasks.quantization.evaluate import measure, quantise
+from tasks.quantization.corpus import standard_library
+from tasks.quantization.evaluate import measure, quantise, quantise_model
 from tasks.quantization.lm_task import LanguageModelTask
-from tasks.quantization.protocol import Quantizer
+from tasks.quantization.protocol import ModelQuantizer, Quantizer
 
 
-class LmWeights(LanguageModelTask, name="lm-weights", label="Language-model weights", accepts=(Quantizer,), timeout=600.0, seconds=3.0):
+class LmWeights(
+    LanguageModelTask, name="lm-weights", label="Language-model weights", accepts=(Quantizer, ModelQuantizer), timeout=600.0, seconds=3.0
+):
     """Quantise the weight matrices of a byte-level GPT trained on the Python standard library's source; embedding and norms stay float32.
 
     A seed is one paired draw of everything that is random: its model (`seed` modulo `models`: initial weights and batch order), its
@@ -43,12 +46,14 @@ class LmWeights(LanguageModelTask, name="lm-weights", label="Language-model weig
     )
 
     def run(self, method: Method, seed: int, context: Context) -> Measured:
-        assert isinstance(method, Quantizer)
         with one_thread(), torch.no_grad():
             model = context.fixture(self.base(seed))
             windows, truth = self.held_out(model, seed)
-            quantised = quantise(
-                method, model, lambda: self.calibration_windows(model, seed, self.calibration), self.streams(seed).torch("method")
-            )
+            generator = self.streams(seed).torch("method")
+            if isinstance(method, ModelQuantizer):
+                quantised = quantise_model(method, model, standard_library().train, generator)
+            else:
+                assert isinstance(method, Quantizer)
+                quantised = quantise(method, model, lambda: self.calibration_windows(model, seed, self.calibration), generator)
             metrics, info = measure(model, quantised, windows, truth)
         return Measured(metrics, info={"model_seed": self.base(seed).seed, **info})

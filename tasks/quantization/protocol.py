@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tasks.api import Method
+from tasks.quantization.gpt import Gpt
 
 #: A method with this word in its `knowledge` is handed the inputs of each layer on calibration text; others get None.
 CALIBRATION = "calibration text"
@@ -79,3 +81,19 @@ class Quantizer(Method, family="quantization"):
     @abstractmethod
     def dequantize(packed: Packed, shape: tuple[int, int]) -> Tensor:
         """The matrix [out, in] float32 that `packed` stands for: a pure function, static so that it sees its arguments only."""
+
+
+class ModelQuantizer(Method, family="quantization"):
+    """Quantises all matrices of a language model together, and may train for it: knowledge=(TRAINING,)."""
+
+    @abstractmethod
+    def quantize_model(self, model: Gpt, text: np.ndarray, generator: torch.Generator) -> dict[str, Packed]:
+        """Pack every matrix of `model.matrices()`, by name. `model` is the method's own copy; `text` is the training text as uint8.
+
+        Only the packed matrices reach the evaluation: whatever else the method changes in the model is lost.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def dequantize(packed: Packed, shape: tuple[int, int]) -> Tensor:
+        """As `Quantizer.dequantize`."""

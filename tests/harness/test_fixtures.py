@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from harness.errors import FixtureError
-from harness.fixtures import MANIFEST, FixtureStore, fixture_key
+from harness.fixtures import MANIFEST, FixtureStore
 from tasks.api import Context, Fixture
 
 
@@ -67,9 +67,9 @@ def test_built_once_then_read_from_the_cache(tmp_path: Path, fixture: Slow) -> N
 
 
 def test_the_key_covers_recipe_and_needs(fixture: Slow) -> None:
-    assert fixture_key(fixture) == fixture_key(Slow(value=7, log=fixture.log))
-    assert fixture_key(fixture) != fixture_key(Slow(value=8, log=fixture.log))
-    assert fixture_key(Above(value=1)) != fixture_key(Above(value=2))
+    assert fixture.key() == Slow(value=7, log=fixture.log).key()
+    assert fixture.key() != Slow(value=8, log=fixture.log).key()
+    assert Above(value=1).key() != Above(value=2).key()
 
 
 def _get(root: Path, fixture: Slow) -> None:

@@ -11,10 +11,10 @@ import torch
 
 from harness.engines.base import TrialUnit
 from harness.testing import trial_unit
-from harness.validation import check
 from harness.worker import Executor, describe
 from tasks.api import Measured, Metric
 from tasks.errors import InvalidResult
+from tasks.validation import check
 from tests.harness.toys import PLUGIN, toys
 
 

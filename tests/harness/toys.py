@@ -8,7 +8,7 @@ from typing import Any
 
 from db.records import Environment, Run, Trial
 from harness.engines.base import Shape
-from harness.fixtures import FixtureStore, fixture_key
+from harness.fixtures import FixtureStore
 from harness.identity import canonical_json, content_key, trial_key
 from harness.planned import Plan, PlannedFixture, PlannedTrial
 from tasks.api import PROTOCOL
@@ -66,7 +66,7 @@ def toys(
 
 def _plan_fixture(fixture, store, fixtures) -> str:
     needs = tuple(_plan_fixture(need, store, fixtures) for need in fixture.needs())
-    key = fixture_key(fixture)
+    key = fixture.key()
     fixtures[key] = PlannedFixture(key, fixture.name, fixture.params(), needs, fixture.seconds, store.present(fixture))
     return key
 

@@ -161,7 +161,7 @@ class Borrower(Toy):
     [
         (Unseeded(), "in one run and"),
         (TooHigh(), r"outside \[0, 1\]"),
-        (NotANumber(), "value is nan"),
+        (NotANumber(), "'value' is nan"),
         (Caller(), "used the network"),
         (Litterer(), "outside its scratch folder.*litter.txt"),
         (Wanderer(), "outside its scratch folder.*stray.txt"),
@@ -208,8 +208,8 @@ class TwoPrimaries(ToyTask, name="two"):
     ("task", "complaint"),
     [
         (Leaky(), "in one run and"),
-        (Undeclared(), "reported but not declared: surprise"),
-        (Silent(), "declared but not reported: value"),
+        (Undeclared(), "'surprise' is not a scalar"),
+        (Silent(), "'value' is missing"),
         (TwoPrimaries(), "exactly one scalar metric must be primary"),
     ],
 )
