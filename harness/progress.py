@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 #: Plain lines come this often, so that a log file stays readable.
 PLAIN_SECONDS = 10.0
+#: The time left is scaled by how the work so far compares with what the plan expected of it. That expectation weighs as much as this
+#: share of the plan, so that the first few trials don't throw the estimate about.
+PRIOR_SHARE = 0.1
 #: A failure sentence is shown the first times it occurs; the rest are counted (the ledger has them all).
 FAILURES_SHOWN = 3
 
@@ -79,9 +82,13 @@ class RunState:
         self._primary = {
             row.task: (metric.metric, metric.direction) for row in plan.catalogue.tasks for metric in row.metrics if metric.is_primary
         }
-        self._looked_at = time.monotonic()
+        self._expected = {planned.trial.key: planned.seconds for planned in plan.todo}
+        self._expected |= {fixture.key: fixture.seconds for fixture in plan.fixtures if not fixture.present}
+        self._planned_seconds = plan.seconds
 
     def update(self, event: ProgressEvent) -> None:
+        if isinstance(event, (TrialFinished, TrialElsewhere, FixtureBuilt)):
+            self._expected.pop(event.key, None)
         if isinstance(event, TrialFinished):
             self._finished(event)
         elif isinstance(event, TrialElsewhere):
@@ -95,7 +102,7 @@ class RunState:
         elif isinstance(event, FixtureBuilt):
             self.building.pop(event.key, None)
         elif isinstance(event, Working):
-            self.working, self._looked_at = event, time.monotonic()
+            self.working = event
 
     def _finished(self, event: TrialFinished) -> None:
         if event.state != "done":
@@ -118,12 +125,14 @@ class RunState:
         return time.monotonic() - self.started
 
     def eta(self) -> float | None:
-        """Seconds left by the cost model, counted down since the scheduler last spoke; None before it did."""
+        """Seconds left: what the plan expects of the unfinished trials and fixtures, at the run's own speed; None before it works."""
         if self.finished == self.todo:
             return 0.0
-        if not self.working.workers:
+        if not (workers := self.working.workers):
             return None
-        return max(self.working.seconds_left / self.working.workers - (time.monotonic() - self._looked_at), 0.0)
+        left, prior = sum(self._expected.values()), PRIOR_SHARE * self._planned_seconds
+        slowness = (self.elapsed * workers + prior) / (self._planned_seconds - left + prior) if prior else 1.0
+        return left * slowness / workers
 
     def line(self) -> str:
         """The run in one line."""
@@ -134,7 +143,7 @@ class RunState:
         left = f", about {format_duration(eta)} left" if eta else ""
         rate = f", {self.finished / self.elapsed:.1f}/s" if self.finished and self.elapsed > 1 else ""
         fixtures = f", building {', '.join(sorted(set(self.building.values())))}" if self.building else ""
-        running = f", {self.working.running} running" if self.finished < self.todo and self.working.running else ""
+        running = f", {self.working.running} in flight" if self.finished < self.todo and self.working.running else ""
         return f"{self.before + self.done}/{self.total} done{failed}{running}{rate}{left}{fixtures}"
 
 
@@ -250,7 +259,7 @@ class _LiveView:
         grid.add_row(
             Text(state.suite, style="bold"), bar, Text(numbers), Text(f"about {format_duration(eta)} left" if eta else "", style="dim")
         )
-        parts = [("done", state.before + state.done, "green"), ("running", state.working.running, "cyan")]
+        parts = [("done", state.before + state.done, "green"), ("in flight", state.working.running, "cyan")]
         parts += [(name, count, "red") for name, count in state.failed.items()]
         if state.retried:
             parts.append(("retried", state.retried, "yellow"))

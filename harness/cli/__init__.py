@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
 
-from harness.cli import catalogue, claims, compare, doctor, leaderboard, plan, report, reproduce, run, show, sql, status, transfer, why
+from harness.cli import catalogue, claims, compare, doctor, leaderboard, plan, report, reproduce, run, serve, show, sql, status, transfer, why
 from harness.cli import db as db_commands
 from harness.cli.common import exit_code_of
 
@@ -17,13 +18,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-modules = (run, plan, status, show, reproduce, leaderboard, report, claims, why, compare, catalogue, doctor, sql, db_commands, transfer)
+modules = (run, plan, status, show, reproduce, leaderboard, report, serve, claims, why, compare, catalogue, doctor, sql, db_commands, transfer)
 for module in modules:
     module.register(app)
 
 
 def main() -> None:
     """Entry point of the console script: runs the command and turns expected errors into one sentence and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that is not UTF-8 shows ? for an arrow, instead of ending the command
+            stream.reconfigure(errors="replace")
     try:
         app()
     except Exception as error:

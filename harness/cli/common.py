@@ -66,5 +66,6 @@ def stdout() -> Console:
 
 def print_json(value: Any, indent: int | None = 2) -> None:
     """One JSON document on stdout."""
-    json.dump(value, sys.stdout, indent=indent, ensure_ascii=False, default=str)
+    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    json.dump(value, sys.stdout, indent=indent, ensure_ascii=not utf8, default=str)
     sys.stdout.write("\n")

@@ -297,3 +297,12 @@ def test_status_tells_of_the_newest_run(assay: Shell) -> None:
     assert (status["status"], status["planned"], status["states"]) == ("incomplete", 9, {"done": 4, "pending": 5})
     assert status["outcomes"] == {"ok": 4}
     assert assay("status", "1999").returncode == 3
+
+
+def test_a_terminal_that_is_not_utf8_gets_every_table(assay: Shell) -> None:
+    assay("run", assay.suite(ADD), "--engine", "inline")
+    assay.environment |= {"PYTHONIOENCODING": "ascii"}
+    board = assay("leaderboard", "toy")
+    assert board.returncode == 0, board.stderr
+    assert "95 % interval" in board.stdout
+    assert json.loads(assay("leaderboard", "toy", "-f", "json").stdout)

@@ -1,0 +1,66 @@
+"""The progress view's numbers: what is left, and how long that takes at the run's own speed."""
+
+from __future__ import annotations
+
+import pytest
+
+import harness.progress
+from db.records import Trial
+from harness.engines.base import Shape
+from harness.planned import Plan, PlannedFixture, PlannedTrial
+from harness.progress import RunState
+from harness.progress_events import FixtureBuilt, FixtureStarted, TrialFinished, Working
+
+
+def trial(seed: int) -> Trial:
+    return Trial(
+        key=f"{seed:064x}", family="toy", task="toy/add", task_version=1, task_params={}, method="toy/one", method_version=1,
+        method_params={}, seed=seed, data_fingerprint="", protocol=1,
+    )  # fmt: skip
+
+
+class Run:
+    """A run of ten trials of 10 s and a fixture of 100 s on two workers, with a clock that the test sets."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(harness.progress.time, "monotonic", lambda: self.now)
+        trials = [trial(seed) for seed in range(10)]
+        todo = [PlannedTrial(item, "", ("base",), 60.0, Shape(), 10.0, 0) for item in trials]
+        self.state = RunState(Plan("mine", "", trials, todo, [PlannedFixture("base", "base", {}, (), 100.0, False)]))
+
+    def work(self, seconds: float, finish: range, *, fixture: bool = False) -> None:
+        self.now += seconds
+        if fixture:
+            self.state.update(FixtureStarted("base", "base"))
+            self.state.update(FixtureBuilt("base", "base", seconds))
+        for seed in finish:
+            self.state.update(TrialFinished(f"{seed:064x}", "ok", 1.0, {}, "done", trial(seed)))
+        self.state.update(Working(2, 10 - self.state.finished - 2, 2, 0.0))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    return Run(monkeypatch)
+
+
+def test_at_first_the_estimate_is_the_plans(run: Run) -> None:
+    assert run.state.eta() is None
+    run.work(0, range(0))
+    assert run.state.eta() == pytest.approx(100)
+
+
+def test_a_run_at_the_planned_speed_keeps_the_plans_estimate(run: Run) -> None:
+    run.work(75, range(5), fixture=True)
+    assert run.state.eta() == pytest.approx(25)
+
+
+def test_a_machine_three_times_slower_nearly_triples_the_estimate(run: Run) -> None:
+    run.work(225, range(5), fixture=True)
+    assert 60 < (run.state.eta() or 0) < 75
+
+
+def test_the_estimate_ends_at_zero(run: Run) -> None:
+    run.work(300, range(10), fixture=True)
+    assert run.state.eta() == 0
+    assert run.state.line() == "10/10 done, 0.0/s"
