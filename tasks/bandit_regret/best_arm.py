@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from tasks.api import Context, Measured, Method, Metric, Task
-from tasks.bandit_regret.protocol import IdentificationMethod, IdentificationPolicy, Problem
+from tasks.bandit_regret.protocol import BeamMethod, IdentificationPolicy, Problem
 from tasks.bandit_regret.referee import play
 from tasks.bandit_regret.regret import digest, told
 from tasks.errors import InvalidResult
@@ -18,7 +18,7 @@ from tasks.errors import InvalidResult
 _RUN = 1 << 24
 
 
-class BestArm(Task, family="bandit_regret", name="best-arm", label="best beam", accepts=(IdentificationMethod,), seconds=2.0):
+class BestArm(Task, family="bandit_regret", name="best-arm", label="best beam", accepts=(BeamMethod,), seconds=2.0):
     """K = B x B beams with gain f1(b1) f2(b2), each factor unimodal around a random peak; `budget` noisy plays, then one recommendation.
 
     The environment of paper 173 (holographic beamforming). The referee meters the plays: nobody can overspend. Flat tops make the
@@ -53,7 +53,7 @@ class BestArm(Task, family="bandit_regret", name="best-arm", label="best beam", 
         return np.outer(*factors).ravel()
 
     def run(self, method: Method, seed: int, context: Context) -> Measured:
-        assert isinstance(method, IdentificationMethod)
+        assert isinstance(method, BeamMethod)
         problem, streams = self.problem(method), self.streams(seed)
         regrets = []
         for run in range(self.runs):

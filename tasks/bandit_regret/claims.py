@@ -173,4 +173,19 @@ _BEAMS = (
            statement="It does so with n > 2 K log2 K plays and louder noise as well (negative control: halving is as good)."),
 )  # fmt: skip
 
-CLAIMS = (*_MISSPECIFIED, *_ADVERSARIAL, *_HEAVY, *_VARIANCE, *_KERNELS, *_SOLVER, *_BEAMS)
+_SPARSE_1, _SPARSE_2 = {"d": 40, "sparsity": 1, "actions": 1000}, {"d": 15, "sparsity": 2, "actions": 1000}
+_ELIMINATION = _arm("sparse-elimination")
+
+_SPARSE = tuple(
+    claim
+    for name, params in (("s1", _SPARSE_1), ("s2", _SPARSE_2))
+    for claim in (
+        _claim(f"sparse-guarantee-{name}", 97, "bound", "sparse-misspecified", "suboptimality", _ELIMINATION, None, params, margin=4.0,
+               effect="difference", options={"every": True},
+               statement=f"Elimination over sparse hypotheses loses at most 4 eps, on every seed (s = {params['sparsity']})."),
+        _claim(f"sparse-few-queries-{name}", 97, "bound", "sparse-misspecified", "queries", _ELIMINATION, None, params, margin=50.0,
+               effect="difference", statement=f"It needs at most 50 queries (s = {params['sparsity']})."),
+    )
+)  # fmt: skip
+
+CLAIMS = (*_MISSPECIFIED, *_ADVERSARIAL, *_HEAVY, *_VARIANCE, *_KERNELS, *_SOLVER, *_BEAMS, *_SPARSE)

@@ -23,6 +23,7 @@ FACTS = {
     "norm_bound": "bound S on the Euclidean norm of theta",
     "gap": "smallest gap Delta between the best and the second mean",
     "misspecification": "bound zeta on |E[r | x] - x'theta|",
+    "sparsity": "number of nonzeros of theta",
     "kappa": "smallest slope of the link over the ball that holds theta",
     "range": "width of the interval [0, range] that holds every reward",
     "moment_order": "1 + eps, the order of a moment that is finite",
@@ -130,11 +131,19 @@ class IdentificationPolicy(Policy, Protocol):
 
 
 class IdentificationMethod(BanditMethod):
-    """A policy for fixed-budget best-arm identification; contexts [arms, 2] are the arms' integer coordinates on their grid."""
+    """A policy that names the best arm after a budget of plays. Derive from the sub-classes."""
 
     @abstractmethod
     def policy(self) -> IdentificationPolicy:
         """A fresh policy; the referee calls `reset` before the first round and `recommend` after the last."""
+
+
+class BeamMethod(IdentificationMethod):
+    """Identification on a grid: contexts [arms, 2] are the arms' integer coordinates."""
+
+
+class ActionMethod(IdentificationMethod):
+    """Identification among actions with features: contexts [arms, d]."""
 
 
 class ArmedMethod(BanditMethod):

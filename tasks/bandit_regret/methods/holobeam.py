@@ -6,11 +6,11 @@ from collections.abc import Callable, Generator
 
 import numpy as np
 
-from tasks.bandit_regret.protocol import Draws, IdentificationMethod, Problem
+from tasks.bandit_regret.protocol import BeamMethod, Draws, Problem
 from tasks.bandit_regret.scripted import Plan, ScriptedPolicy, pull
 
 
-class HoloBeam(IdentificationMethod, name="holobeam", label="HoloBeam", paper=173):
+class HoloBeam(BeamMethod, name="holobeam", label="HoloBeam", paper=173):
     """Half of the budget searches the first coordinate with the second fixed in the middle, the other half the second coordinate.
 
     Paper 173, fixed-budget best-beam identification in holographic MIMO (reconstructed: the phases' exact lengths are not published in what

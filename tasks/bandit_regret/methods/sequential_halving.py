@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from tasks.bandit_regret.best_arm import rounds_of_halving
-from tasks.bandit_regret.protocol import Draws, IdentificationMethod, Problem
+from tasks.bandit_regret.protocol import ActionMethod, BeamMethod, Draws, Problem
 from tasks.bandit_regret.scripted import Plan, ScriptedPolicy, pull
 
 
-class SequentialHalving(IdentificationMethod, name="sequential-halving", label="sequential halving"):
+class SequentialHalving(BeamMethod, ActionMethod, name="sequential-halving", label="sequential halving"):
     """ceil(log2 K) rounds; each spends an equal share of the budget evenly on the surviving arms and keeps the better half.
 
     Karnin, Koren, Somekh (2013), "Almost optimal exploration in multi-armed bandits". With fewer than K log2 K plays it can't afford one

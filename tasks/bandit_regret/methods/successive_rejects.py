@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from tasks.bandit_regret.protocol import Draws, IdentificationMethod, Problem
+from tasks.bandit_regret.protocol import ActionMethod, BeamMethod, Draws, Problem
 from tasks.bandit_regret.scripted import Plan, ScriptedPolicy, pull
 
 
-class SuccessiveRejects(IdentificationMethod, name="successive-rejects", label="successive rejects"):
+class SuccessiveRejects(BeamMethod, ActionMethod, name="successive-rejects", label="successive rejects"):
     """K - 1 phases; phase k brings every surviving arm to n_k = ceil((n - K) / (logbar K (K + 1 - k))) plays and drops the worst.
 
     Audibert, Bubeck, Munos (2010), "Best arm identification in multi-armed bandits"; logbar K = 1/2 + sum_{i=2}^K 1/i. With n < 2 K it

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.bandit_regret.protocol import Draws, IdentificationMethod, Problem
+from tasks.bandit_regret.protocol import ActionMethod, BeamMethod, Draws, Problem
 from tasks.bandit_regret.scripted import Plan, ScriptedPolicy
 
 
-class UniformAllocation(IdentificationMethod, name="uniform-allocation", label="uniform allocation"):
+class UniformAllocation(BeamMethod, ActionMethod, name="uniform-allocation", label="uniform allocation"):
     """Plays the arms in turn, in random order, and recommends the largest mean among those played."""
 
     def policy(self) -> UniformAllocationPolicy:

@@ -12,7 +12,7 @@ from tasks.bandit_regret.methods.holobeam import HoloBeam
 from tasks.bandit_regret.methods.sequential_halving import SequentialHalving
 from tasks.bandit_regret.methods.successive_rejects import SuccessiveRejects
 from tasks.bandit_regret.methods.uniform_allocation import UniformAllocation
-from tasks.bandit_regret.protocol import Draws, IdentificationMethod, Problem
+from tasks.bandit_regret.protocol import BeamMethod, Draws, Problem
 from tasks.errors import InvalidResult
 
 METHODS = [HoloBeam(), SequentialHalving(), SuccessiveRejects(), UniformAllocation()]
@@ -70,7 +70,7 @@ def test_unimodal_search_beats_halving_when_plays_are_scarce_and_loses_when_they
 
 
 def test_an_illegal_recommendation_is_invalid():
-    class Silly(IdentificationMethod, name="silly"):
+    class Silly(BeamMethod, name="silly"):
         def policy(self):
             policy = UniformAllocation().policy()
             policy.recommend = lambda: 10**9
