@@ -7,7 +7,23 @@ import sys
 
 import typer
 
-from harness.cli import catalogue, claims, compare, doctor, leaderboard, plan, report, reproduce, run, serve, show, sql, status, transfer, why
+from harness.cli import (
+    catalogue,
+    claims,
+    compare,
+    doctor,
+    leaderboard,
+    plan,
+    report,
+    reproduce,
+    run,
+    serve,
+    show,
+    sql,
+    status,
+    transfer,
+    why,
+)
 from harness.cli import db as db_commands
 from harness.cli.common import exit_code_of
 
@@ -18,7 +34,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-modules = (run, plan, status, show, reproduce, leaderboard, report, serve, claims, why, compare, catalogue, doctor, sql, db_commands, transfer)
+modules = (
+    run,
+    plan,
+    status,
+    show,
+    reproduce,
+    leaderboard,
+    report,
+    serve,
+    claims,
+    why,
+    compare,
+    catalogue,
+    doctor,
+    sql,
+    db_commands,
+    transfer,
+)
 for module in modules:
     module.register(app)
 

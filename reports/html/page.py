@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from importlib.resources import files
 
@@ -17,6 +17,9 @@ from reports.render.clean import printable, short
 #: A filter box above fewer rows than this is clutter.
 FILTER_FROM = 7
 
+#: The switch of colour schemes; the script shows it.
+THEME = '<button type="button" id="theme" hidden>Dark</button>'
+
 #: Cells up to this many characters stay on one line.
 SHORT = 34
 
@@ -26,21 +29,34 @@ def asset(name: str) -> str:
     return (files("reports.html") / name).read_text(encoding="utf-8")
 
 
-def render(document: Document, *, nonce: str = "") -> str:
-    """The whole page. `nonce` goes on the script and style elements (for `assay serve`, whose policy asks for one)."""
-    mark = f' nonce="{nonce}"' if nonce else ""
-    policy = "" if nonce else _policy()
+def render(document: Document, *, nonce: str = "", links: Sequence[tuple[str, str]] = ()) -> str:
+    """The whole page. With a `nonce` it goes on the script and style elements and the policy is left to the server's headers.
+
+    `links` are (text, address) of other pages, for the navigation.
+    """
     packer = Packer(sum(len(table.rows) for table in document.tables()))
     pages = "".join("".join(_page(section, packer)) for section in document.sections)
+    main = f"{pages}{packer.shared()}<footer>{_facts(document.facts)}</footer>"
+    return shell(document.title, _sidebar(document, links), main, nonce=nonce)
+
+
+def shell(title: str, sidebar: str, main: str, *, nonce: str = "", head: str = "") -> str:
+    """A whole page around HTML for the sidebar and the main part; style and script are inlined. `head` is more HTML for the head."""
+    mark = f' nonce="{nonce}"' if nonce else ""
     return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{policy}'
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{"" if nonce else _policy()}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta name="color-scheme" content="light dark">\n<title>{_t(document.title)}</title>\n'
+        f'<meta name="color-scheme" content="light dark">\n<title>{_t(title)}</title>\n{head}'
         f'<link rel="icon" href="data:,">\n<style{mark}>{asset("style.css")}</style>\n</head>\n<body>\n'
-        f'<a class="skip" href="#main">Skip to content</a>\n<header class="side">{_sidebar(document)}</header>\n'
-        f'<main id="main" tabindex="-1">\n{pages}{packer.shared()}<footer>{_facts(document.facts)}</footer>\n</main>\n'
+        f'<a class="skip" href="#main">Skip to content</a>\n<header class="side">{sidebar}</header>\n'
+        f'<main id="main" tabindex="-1">\n{main}\n</main>\n'
         f"<script{mark}>{asset('app.js')}</script>\n</body>\n</html>\n"
     )
+
+
+def table_html(table: Table) -> str:
+    """One table as HTML, for pages that are not documents."""
+    return "".join(_table(table, table.caption, Packer(0)))
 
 
 def _policy() -> str:
@@ -53,7 +69,7 @@ def _t(text: str, longest: int = 160) -> str:
     return escape(short(text, longest))
 
 
-def _sidebar(document: Document) -> str:
+def _sidebar(document: Document, links: Sequence[tuple[str, str]]) -> str:
     groups: dict[str, list[Section]] = {}
     for section in document.sections:
         groups.setdefault(section.kind, []).append(section)
@@ -62,8 +78,13 @@ def _sidebar(document: Document) -> str:
         if kind:
             out.append(f'<p class="kind">{_t(kind)}</p>')
         out.append("<ul>" + "".join(f'<li><a href="#{escape(one.anchor)}">{_t(one.title, 40)}</a></li>' for one in sections) + "</ul>")
-    out.append('</nav><button type="button" id="theme" hidden>Dark</button>')
-    return "".join(out)
+    return "".join(out) + navigation(links) + "</nav>" + THEME
+
+
+def navigation(links: Sequence[tuple[str, str]]) -> str:
+    """Links to other pages, as a list of the sidebar."""
+    items = "".join(f'<li><a href="{escape(address)}">{_t(text, 40)}</a></li>' for text, address in links)
+    return f'<p class="kind">Live</p><ul>{items}</ul>' if items else ""
 
 
 def _facts(facts: object) -> str:

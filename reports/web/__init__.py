@@ -1,0 +1,1 @@
+"""`assay serve`: the report live from the ledger, run status, read-only SQL. Needs the extra `serve` (starlette, uvicorn)."""
