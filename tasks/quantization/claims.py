@@ -116,6 +116,31 @@ def _prediction_claims() -> Iterator[Claim]:
     )  # fmt: skip
 
 
+def _qat_claims() -> Iterator[Claim]:
+    trained = {bits: Arm("quantization/qat-ste", {"bits": bits, "group": 128}) for bits in (2, 3, 4)}
+    for bits, arm in trained.items():
+        yield _below(
+            f"qat-below-rtn-{bits}",
+            188,
+            f"Training through the rounding (60 steps) loses 10 % less than rounding at {bits} bits",
+            arm,
+            _rtn(bits),
+            0.9,
+        )
+        yield _below(
+            f"qat-below-gptq-{bits}", 188, f"Training through the rounding (60 steps) loses less than GPTQ at {bits} bits", arm, _gptq(bits)
+        )
+    yield Claim(
+        "ptq-4-within-6-percent", 188, "Nearest rounding at 4 bits raises the loss by at most 6 %", "bound", LM, "relative_increase",
+        _rtn(4), None, STANDARD, margin=0.06,
+    )  # fmt: skip
+    yield Claim(
+        "ptq-4-saves-68-percent", 188, "At 4 bits with groups of 128 the whole model shrinks by at least 68 % against float16", "bound", LM,
+        "size_reduction", _rtn(4), None, STANDARD, margin=0.68,
+        note="Embedding, positions and norms stay in float16; the paper does not name its baseline.",
+    )  # fmt: skip
+
+
 CLAIMS = [
     _below(
         "higgs-below-nf4", 6, "HIGGS (p=2, 4.13 bits) loses less than NF4 (4.25 bits), both data-free", _higgs(4), _nf4(128),
@@ -163,4 +188,5 @@ CLAIMS = [
         _adaround(4), Arm("quantization/stochastic", {"bits": 4, "group": 128}), 0.9,
     ),
     *_prediction_claims(),
+    *_qat_claims(),
 ]  # fmt: skip

@@ -169,10 +169,13 @@ def measure(model: Gpt, quantised: Quantised, windows: Tensor, base: Reference) 
     per_window = torch.cat(bits)
     errors = {name: errors_of(layer.weight, quantised.layers[name].weight, base.grams[name]) for name, layer in model.matrices().items()}
     weights = sum(layer.weight.numel() for layer in model.matrices().values())
+    total = sum(parameter.numel() for parameter in model.parameters())
     metrics = {
         "bits_per_byte_increase": float((per_window - base.bits_per_byte).mean()),
         "bits_per_byte": float(per_window.mean()),
         "bits_per_weight": quantised.bits() / weights,
+        "relative_increase": float((per_window - base.bits_per_byte).mean() / base.bits_per_byte.mean()),
+        "size_reduction": 1 - (quantised.bits() + 16 * (total - weights)) / (16 * total),
         "kl": divergence / (windows.shape[0] * (windows.shape[1] - 1)) / float(np.log(2)),
         "output_error": float(np.mean([error[1] for error in errors.values()])),
         "weight_error": float(np.mean([error[0] for error in errors.values()])),

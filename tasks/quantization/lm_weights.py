@@ -39,6 +39,10 @@ class LmWeights(
         ),
         Metric("bits_per_byte", "bit/byte", "lower", "held-out cross-entropy of the quantised model", low=0),
         Metric("bits_per_weight", "bit/weight", "lower", "bits of everything stored for the quantised matrices per weight", low=0),
+        Metric("relative_increase", "1", "lower", "increase over the cross-entropy of the float32 base"),
+        Metric(
+            "size_reduction", "1", "higher", "1 - bytes over those of the float16 model; embedding, positions and norms in float16 in both"
+        ),
         Metric("kl", "bit/byte", "lower", "mean divergence KL(float32 || quantised) of the next-byte distributions", low=-1e-6),
         Metric("output_error", "1", "lower", "||(Q(W)-W)x||^2 / ||Wx||^2 on held-out inputs of the float32 model, mean over layers", low=0),
         Metric("weight_error", "1", "lower", "||Q(W)-W||^2 / ||W||^2, mean over layers", low=0),

@@ -102,7 +102,7 @@ def test_fisher_coefficients_equal_the_trace_from_per_position_gradients():
             log_probabilities = position.log_softmax(-1)
             for label in range(256):
                 (gradient,) = torch.autograd.grad(log_probabilities[label], layer.weight, retain_graph=True)
-                trace += float(log_probabilities[label].exp() * gradient.square().sum())
+                trace += float(log_probabilities[label].detach().exp() * gradient.square().sum())
     layer.weight.requires_grad_(False)
     exact = 0.5 * trace / 24 * float(layer.weight.square().mean()) / np.log(2)
     sampled = fisher_coefficients(model, windows.repeat(60, 1), torch.Generator().manual_seed(2))[name]
