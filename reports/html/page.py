@@ -20,6 +20,9 @@ FILTER_FROM = 7
 #: The switch of colour schemes; the script shows it.
 THEME = '<button type="button" id="theme" hidden>Dark</button>'
 
+#: Facts whose values are all this short are set large, side by side; others as a list.
+BIG = 12
+
 #: Cells up to this many characters stay on one line.
 SHORT = 34
 
@@ -121,7 +124,8 @@ def _block(block: Block, heading: str, packer: Packer) -> Iterator[str]:
         yield f'<p class="text {block.tone}">{escape(printable(block.text))}</p>'
     elif isinstance(block, Facts):
         items = "".join(f"<div><dt>{_t(name)}</dt><dd>{_t(value, 400)}</dd></div>" for name, value in block.items)
-        yield f'<dl class="facts">{items}</dl>'
+        long = " list" if any(len(value) > BIG for _, value in block.items) else ""
+        yield f'<dl class="facts{long}">{items}</dl>'
     elif isinstance(block, Code):
         text = "\n".join(printable(line) for line in block.text.splitlines())
         yield (
