@@ -50,6 +50,9 @@ class FixtureUnit:
 
 Unit = TrialUnit | FixtureUnit
 
+#: A call expected to take longer than this never waits behind another at a worker: a free worker may turn up first.
+SHORT_SECONDS = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Call:

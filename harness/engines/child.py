@@ -9,6 +9,7 @@ import signal
 import socket
 import tempfile
 import time
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -40,7 +41,8 @@ class Child:
 
     def __init__(self, zygote: Zygote, token: int, settings: EngineSettings, shape: Shape, environment: Mapping[str, str]) -> None:
         self.shape, self.token = shape, token
-        self.call: Load | None = None
+        self._calls: deque[Load] = deque()  #: the first is executed, the second waits in the channel
+        self._withdrawn: set[int] = set()
         self.affinity = ""
         self.pid: int | None = None
         self.dead = False
@@ -82,11 +84,22 @@ class Child:
         """Its channel is closed: waiting on it would return at once for ever."""
         return self._inbox.closed
 
+    @property
+    def busy(self) -> bool:
+        return bool(self._calls)
+
+    def has_room(self, short: bool) -> bool:
+        """Whether it should take a call: when idle, or as a second one so that it never waits for its supervisor, if both are short."""
+        if not self._calls:
+            return True
+        return len(self._calls) == 1 and short and self._calls[0].short and self._stopping is None
+
     def begin(self, call: Load) -> None:
-        """Hand over a call. The child must be idle."""
-        assert self.call is None
-        self._reset()
-        self.call, self.affinity = call, call.affinity
+        """Hand over a call."""
+        if not self._calls:
+            self._reset()
+        self._calls.append(call)
+        self.affinity = call.affinity
         with suppress(OSError):  # it is gone already: `pump` will say so
             send(self._channel, (call.id, call.units, call.plugins, call.budget))
 
@@ -105,21 +118,26 @@ class Child:
         if self.dead:
             return []
         events = self._read()
-        if self.call is None:
-            if self._exit is not None or self._inbox.closed:
-                self.close()
-        elif self._ended:
-            events.append(self._end())
-        elif self._exit is not None or self._gone():
+        if self._calls and (self._exit is not None or self._gone()):
             events += self._read()
-            events.append(self._end() if self._ended else self._died())
-        else:
+            if self._calls:
+                events += self._died()
+        elif self._calls:
             self._enforce()
+        elif self._exit is not None or self._inbox.closed:
+            self.close()
         return events
+
+    def cancel(self, call: int) -> None:
+        """End a call that is here; unknown ids are ignored."""
+        if self._calls and self._calls[0].id == call:
+            self.stop("cancelled")
+        elif any(waiting.id == call for waiting in self._calls):
+            self._withdrawn.add(call)
 
     def stop(self, reason: StopReason) -> None:
         """Ask the running unit to stop; the process is killed when it does not."""
-        if self.call is None or self._stopping is not None:
+        if not self._calls or self._stopping is not None:
             return
         self._stopping, self._kill_at = reason, time.monotonic() + GRACE_SECONDS
         self._ask()
@@ -129,6 +147,7 @@ class Child:
         if self.dead:
             return
         self.dead = True
+        self._calls.clear()
         if self.pid:  # even after its exit: what it started may live on in its process group
             kill_group(self.pid)
         self._channel.close()
@@ -140,16 +159,15 @@ class Child:
     # -- inside -----------------------------------------------------------------------------------------------------------------------
     def _reset(self) -> None:
         self._reported = -1  #: index of the last unit whose row arrived
-        self._ended = False  #: the worker has sent the end of the call
         self._stopping = None
-        self._stop_unit = -1
+        self._stop_position = -1
         self._cancelled: int | None = None
         self._kill_at = math.inf
         self._cut: dict[int, tuple[str, str]] = {}  #: per unit, what was saved of streams that had to be cut
 
     def _ask(self) -> None:
-        self._stop_unit, _ = self._marker.current()
-        self._marker.ask_stop(_STOP_CODES[self._stopping or "cancelled"], self._stop_unit)
+        self._stop_position, _ = self._marker.current()
+        self._marker.ask_stop(_STOP_CODES[self._stopping or "cancelled"], self._stop_position)
         if self.pid:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
@@ -157,7 +175,7 @@ class Child:
     def _read(self) -> list[Rows | CallEnded]:
         events: list[Rows | CallEnded] = []
         for message in self._inbox.messages():
-            call, last, cancelled, environment, packed, self._ended = message
+            call, last, cancelled, environment, packed, ended = message
             self._reported = max(self._reported, last)
             if environment is not None:
                 self._environment = environment
@@ -166,26 +184,33 @@ class Child:
             if last >= 0:
                 saved, self._cut = self._cut, {}
                 events.append(Rows(call, self.name, self._environment, packed, saved))
+            if ended:
+                events += self._end()
+                if self.dead:
+                    break
         return events
 
-    def _end(self) -> CallEnded:
-        assert self.call is not None
-        cancelled = self._stopping == "cancelled"
-        event = CallEnded(self.call.id, self.name, "cancelled" if cancelled else None, self._cancelled)
-        self.call = None
-        if self._stopping is not None:
-            self.close()  # after a stop the worker ends itself
-        return event
+    def _end(self) -> list[CallEnded]:
+        call = self._calls.popleft()
+        events = [CallEnded(call.id, self.name, "cancelled" if self._stopping == "cancelled" else None, self._cancelled)]
+        if self._stopping is not None:  # after a stop the worker ends itself
+            events += [CallEnded(waiting.id, self.name) for waiting in self._calls]
+            self.close()
+        elif self._calls:
+            self._reset()
+            if self._calls[0].id in self._withdrawn:
+                self.stop("cancelled")
+        return events
 
-    def _died(self) -> CallEnded:
-        assert self.call is not None
-        unit, began = self._marker.current()
+    def _died(self) -> list[CallEnded]:
+        call = self._calls.popleft()
+        unit, began = self._marker.current_unit(call.id)
         culprit = unit if unit > self._reported else None
         lost, detail = self._cause()
         finished = datetime.now(UTC)
         saved = self._cut.get(unit, ("", ""))
         event = CallEnded(
-            self.call.id,
+            call.id,
             self.name,
             lost,
             culprit,
@@ -197,9 +222,9 @@ class Child:
             # A fault of the unit's own ends in another signal or in an exit code.
             external=lost == "worker_lost" and (self._exit is None or self._exit.status == signal.SIGKILL),
         )
-        self.call = None
+        events = [event, *(CallEnded(waiting.id, self.name) for waiting in self._calls)]
         self.close()
-        return event
+        return events
 
     def _cause(self) -> tuple[Lost, str]:
         if self._stopping == "timeout":
@@ -222,18 +247,18 @@ class Child:
         return time.monotonic() - self._closed_since > 1.0
 
     def _enforce(self) -> None:
-        assert self.call is not None
-        now = time.monotonic()
-        unit, began = self._marker.current()
+        call, now = self._calls[0], time.monotonic()
+        unit, began = self._marker.current_unit(call.id)
         if self._stopping is not None:
-            if unit != self._stop_unit and self._stopping != "cancelled":
+            moved = self._marker.current()[0] != self._stop_position
+            if moved and self._stopping != "cancelled":
                 self._stopping = None  # that unit ended by itself just before the signal; the next one is innocent
                 self._marker.ask_stop(0, -1)
-            elif unit != self._stop_unit:
+            elif moved:
                 self._ask()
             elif now > self._kill_at and self.pid:
                 kill_group(self.pid)
-        elif 0 <= unit < len(self.call.limits) and unit > self._reported and now - began > self.call.limits[unit]:
+        elif 0 <= unit < len(call.limits) and unit > self._reported and now - began > call.limits[unit]:
             self.stop("timeout")
         elif self.shape.memory and self.pid and memory_of_tree(self.pid) > self.shape.memory:
             self.stop("oom")

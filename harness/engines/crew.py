@@ -39,7 +39,7 @@ class Crew:
             left = deadline - time.monotonic()
             if events or left <= 0:
                 return events
-            busy = any(child.call is not None for child in self.children)
+            busy = any(child.busy for child in self.children)
             fds = [child.fileno() for child in self.children if not child.hung_up] + ([self._zygote.fileno()] if self._zygote.alive else [])
             ready = wait_readable(fds + ([] if wake is None else [wake]), min(left, TICK_SECONDS) if busy else left)
             if wake is not None and wake in ready:

@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Sequence
 
-from harness.engines.base import Call, CallEnded, EngineSettings, Event, Shape
+from harness.engines.base import SHORT_SECONDS, Call, CallEnded, EngineSettings, Event, Shape
 from harness.engines.child import Child
 from harness.engines.crew import Crew
 from harness.engines.wire import Load, pack_call
@@ -58,8 +58,7 @@ class ProcessEngine:
                 self._cancelled.append(call)
                 return
         for child in self._crew.children if self._crew else ():
-            if child.call is not None and child.call.id == call:
-                child.stop("cancelled")
+            child.cancel(call)
 
     def stop(self) -> None:
         self._queue.clear()
@@ -68,32 +67,36 @@ class ProcessEngine:
             self._crew = None
 
     def _assign(self) -> None:
-        """Give waiting calls to idle workers, and start workers while processors are free."""
-        assert self._crew is not None
+        """Give waiting calls to workers with room, and start workers while processors are free."""
         waiting: deque[Call] = deque()
-        while self._queue:
-            call = self._queue.popleft()
-            if (child := self._find(call)) is not None:
+        full: set[Shape] = set()
+        for call in self._queue:
+            child = None if call.shape in full else self._find(call)
+            if child is not None:
                 child.begin(Load(*pack_call(call)))
             else:
+                full.add(call.shape)
                 waiting.append(call)
         self._queue = waiting
 
     def _find(self, call: Call) -> Child | None:
         assert self._crew is not None
-        idle = [child for child in self._crew.children if child.call is None and not child.dead]
-        fitting = [child for child in idle if child.shape == call.shape]
-        if fitting:
+        shape = call.shape
+        living = [child for child in self._crew.children if not child.dead]
+        idle = [child for child in living if not child.busy]
+        if fitting := [child for child in idle if child.shape == shape]:
             return max(fitting, key=lambda child: child.affinity == call.affinity)
-        used = sum(child.shape.cpus for child in self._crew.children if not child.dead)
+        used = sum(child.shape.cpus for child in living)
         for other in idle:  # of another shape: make room
-            if used + call.shape.cpus <= self._cpus:
+            if used + shape.cpus <= self._cpus:
                 break
             other.close()
             used -= other.shape.cpus
-        if used + call.shape.cpus <= self._cpus:
-            return self._crew.spawn(call.shape)
-        return None
+        if used + shape.cpus <= self._cpus:
+            return self._crew.spawn(shape)
+        return next(
+            (child for child in living if not child.dead and child.shape == shape and child.has_room(call.seconds <= SHORT_SECONDS)), None
+        )
 
     def _check(self, shape: Shape) -> None:
         if shape.cpus > self._cpus:

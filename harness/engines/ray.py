@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.engines.base import Call, CallEnded, EngineSettings, Event, Shape
+from harness.engines.base import SHORT_SECONDS, Call, CallEnded, EngineSettings, Event, Shape
 from harness.engines.host import Host, machine_id
 from harness.engines.wire import pack_call
 from harness.engines.zygote import Zygote
@@ -25,9 +25,6 @@ from harness.errors import EngineError
 
 #: Calls in flight per actor: one executes, the others have already travelled. Only short calls queue up behind another.
 DEPTH = 3
-
-#: A call expected to take longer than this shares its actor with no other.
-SHORT_SECONDS = 2.0
 
 #: How long the list of nodes counts as known.
 NODES_SECONDS = 5.0
@@ -224,7 +221,7 @@ class RayEngine:
         if shape.memory:
             options["memory"] = shape.memory
         handle = (
-            self._ray.remote(concurrency_groups={"control": 1})(Host)
+            self._ray.remote(concurrency_groups={"control": 1, "work": DEPTH})(Host)
             .options(**options)
             .remote(self._settings, shape, (machine_id(), str((self._folder or Path()) / "zygote")))
         )
@@ -258,7 +255,10 @@ class RayEngine:
                 continue
             actor.calls[call.id] = call
             actor.affinity = call.affinity
-            self._refs[actor.handle.execute.remote(pickle.dumps(pack_call(call), protocol=5))] = (actor, call.id)
+            self._refs[actor.handle.execute.options(concurrency_group="work").remote(pickle.dumps(pack_call(call), protocol=5))] = (
+                actor,
+                call.id,
+            )
         waiting.extend(self._queue)
         self._queue = waiting
 

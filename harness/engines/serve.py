@@ -35,8 +35,8 @@ STOP_REASONS: dict[int, Outcome] = {1: "timeout", 2: "oom", 3: "cancelled"}
 
 
 class Marker:
-    """What a worker is executing, in shared memory: unit index (-1: none), when it began (CLOCK_MONOTONIC), and the supervisor's wish
-    to stop that unit (reason code; 0: none)."""
+    """What a worker is executing, in shared memory: call and unit, when it began (CLOCK_MONOTONIC), and the supervisor's wish to stop
+    that unit (reason code; 0: none). Call and unit travel as one number (a *position*), so that they are never half-written."""
 
     SIZE = 32
     _begin, _stop = struct.Struct("<dq"), struct.Struct("<qq")
@@ -48,21 +48,30 @@ class Marker:
         self._begin.pack_into(self._map, 0, 0.0, -1)
         self._stop.pack_into(self._map, 16, 0, -1)
 
-    def begin(self, unit: int) -> None:
-        self._begin.pack_into(self._map, 0, time.monotonic(), unit)
+    @staticmethod
+    def position(call: int, unit: int) -> int:
+        return call << 24 | unit
+
+    def begin(self, position: int) -> None:
+        self._begin.pack_into(self._map, 0, time.monotonic(), position)
 
     def current(self) -> tuple[int, float]:
-        """(unit index, monotonic time at which it began)."""
-        began, unit = self._begin.unpack_from(self._map, 0)
-        return unit, began
+        """(position, monotonic time at which it began); position -1: nothing is executed."""
+        began, position = self._begin.unpack_from(self._map, 0)
+        return position, began
 
-    def ask_stop(self, reason: int, unit: int) -> None:
-        self._stop.pack_into(self._map, 16, reason, unit)
+    def current_unit(self, call: int) -> tuple[int, float]:
+        """(unit index, monotonic time at which it began); -1 when no unit of this call is executed."""
+        position, began = self.current()
+        return (position & 0xFFFFFF if position >= 0 and position >> 24 == call else -1), began
+
+    def ask_stop(self, reason: int, position: int) -> None:
+        self._stop.pack_into(self._map, 16, reason, position)
 
     def stop_asked(self) -> tuple[int, int]:
-        """(reason code, unit index)."""
-        reason, unit = self._stop.unpack_from(self._map, 16)
-        return reason, unit
+        """(reason code, position)."""
+        reason, position = self._stop.unpack_from(self._map, 16)
+        return reason, position
 
     def close(self) -> None:
         self._map.close()
@@ -88,7 +97,7 @@ class _Worker:
         stopped = False
         for index, unit in enumerate(units):
             began = time.monotonic()
-            stopped = self._execute_unit(call, index, unit, plugins)
+            stopped = self._execute_unit(Marker.position(call, index), index, unit, plugins)
             now = time.monotonic()
             if now - self._flushed >= FLUSH_SECONDS or now - began >= SLOW_SECONDS or len(self._rows) >= FLUSH_ROWS:
                 self._flush(call)
@@ -99,13 +108,13 @@ class _Worker:
         if stopped:
             os._exit(0)  # a unit that was interrupted anywhere may have left anything behind: the next one gets a fresh process
 
-    def _execute_unit(self, call: int, index: int, unit: Unit, plugins: tuple[str, ...]) -> bool:
+    def _execute_unit(self, position: int, index: int, unit: Unit, plugins: tuple[str, ...]) -> bool:
         """Execute and queue its row; True when it was stopped from outside."""
         self._in_unit = True
-        self._marker.begin(index)
+        self._marker.begin(position)
         began = datetime.now(UTC)
         try:
-            done = self._executor.execute(unit, plugins, lambda: self._marker.begin(index))
+            done = self._executor.execute(unit, plugins, lambda: self._marker.begin(position))
             stopped = False
         except (SoftStop, KeyboardInterrupt) as stop:  # it arrived outside the task's own code
             outcome: Outcome = stop.outcome if isinstance(stop, SoftStop) else "cancelled"
@@ -113,12 +122,10 @@ class _Worker:
             done = Executed(tuple(TrialResult(key, outcome, error=str(stop)) for key in keys), began, 0.0, 0.0)
             stopped = True
         self._in_unit = False
-        stopped = stopped or self._marker.stop_asked() == (self._stop_code(), index)
+        reason, target = self._marker.stop_asked()
+        stopped = stopped or (reason != 0 and target == position)
         self._rows.append(to_row(index, done, self._tail(sys.stdout, self._stdout), self._tail(sys.stderr, self._stderr)))
         return stopped
-
-    def _stop_code(self) -> int:
-        return self._marker.stop_asked()[0] or -1
 
     def _flush(self, call: int, end: bool = False) -> None:
         if self._rows or end:
@@ -143,8 +150,8 @@ class _Worker:
         return text
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
-        reason, unit = self._marker.stop_asked()
-        if self._in_unit and reason in STOP_REASONS and unit == self._marker.current()[0]:
+        reason, position = self._marker.stop_asked()
+        if self._in_unit and reason in STOP_REASONS and position == self._marker.current()[0]:
             self._in_unit = False  # once is enough
             raise SoftStop(STOP_REASONS[reason], _SENTENCES[STOP_REASONS[reason]])
 

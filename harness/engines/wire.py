@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.engines.base import Call, FixtureUnit, TrialResult, TrialUnit, Unit, UnitDone
+from harness.engines.base import SHORT_SECONDS, Call, FixtureUnit, TrialResult, TrialUnit, Unit, UnitDone
 from harness.worker import Executed
 
 #: Bytes kept of each of a unit's two output streams.
@@ -44,7 +44,7 @@ def pack_call(call: Call) -> tuple[Any, ...]:
         for unit in call.units
     )
     limits = tuple(unit.timeout for unit in call.units)
-    return call.id, limits, call.plugins, call.budget, call.affinity, pickle.dumps(units, protocol=5)
+    return call.id, limits, call.plugins, call.budget, call.affinity, call.seconds <= SHORT_SECONDS, pickle.dumps(units, protocol=5)
 
 
 def unpack_units(body: bytes) -> tuple[Unit, ...]:
@@ -61,6 +61,7 @@ class Load:
     plugins: tuple[str, ...]
     budget: float
     affinity: str
+    short: bool
     units: bytes
 
 
