@@ -188,4 +188,17 @@ _SPARSE = tuple(
     )
 )  # fmt: skip
 
-CLAIMS = (*_MISSPECIFIED, *_ADVERSARIAL, *_HEAVY, *_VARIANCE, *_KERNELS, *_SOLVER, *_BEAMS, *_SPARSE)
+_MDP = tuple(
+    claim
+    for losses in ("stochastic", "cyclic")
+    for claim in (
+        _claim(f"log-barrier-near-entropy-{losses}", 14, "better", "linear-mdp", "regret", _arm("log-barrier-po", scale=3.0, bonus=0.0),
+               _arm("entropy-po", scale=3.0, bonus=0.0), {"losses": losses}, margin=1.1, min_seeds=5,
+               statement=f"With log-barrier regularisation the regret is at most 1.1 of that with entropy ({losses} losses)."),
+        _claim(f"log-barrier-exponent-{losses}", 14, "slope", "linear-mdp", "regret_curve", _arm("log-barrier-po", scale=3.0, bonus=0.0),
+               None, {"losses": losses}, effect="difference", min_seeds=5, options={"scale": "loglog", "from": 500, "high": 0.75},
+               statement=f"Its regret grows no faster than K^.75 (theory: sqrt K; {losses} losses)."),
+    )
+)  # fmt: skip
+
+CLAIMS = (*_MISSPECIFIED, *_ADVERSARIAL, *_HEAVY, *_VARIANCE, *_KERNELS, *_SOLVER, *_BEAMS, *_SPARSE, *_MDP)
