@@ -133,6 +133,21 @@ def test_json_is_valid_and_holds_full_precision(ledger: Ledger) -> None:
     assert len(table["rows"][0]["trials"]) == 5
 
 
+def test_every_json_document_fits_the_published_schema(ledger: Ledger, hostile: Document) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    from importlib.resources import files
+
+    schema = json.loads((files("reports.render") / "schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    documents = [report(ledger), hostile, leaderboard("pruning", load_boards(ledger, Question("pruning")))]
+    for document in documents:
+        assert [error.message for error in validator.iter_errors(json.loads(data.render_json(document)))][:3] == []
+    broken = json.loads(data.render_json(documents[2]))
+    del broken["sections"][0]["blocks"][0]["rows"][0]["cells"][0]["text"]
+    assert list(validator.iter_errors(broken))
+
+
 def test_csv_round_trips_values(ledger: Ledger) -> None:
     document = leaderboard("robust_training", load_boards(ledger, Question("robust_training")))
     rows = list(csv.DictReader(io.StringIO(data.render_csv(document.tables()))))
