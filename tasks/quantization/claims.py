@@ -141,6 +141,20 @@ def _qat_claims() -> Iterator[Claim]:
     )  # fmt: skip
 
 
+def _encoder_claims() -> Iterator[Claim]:
+    rivals = {
+        "rtn-3": ("nearest rounding (3.15 bits)", _higgs(3), _rtn(3)),
+        "hqq-3": ("HQQ (3.5 bits)", _higgs(3), _hqq(3)),
+        "gptq-2": ("calibrated GPTQ at 2 bits", _higgs(2), _gptq(2)),
+        "nf4": ("NF4 (4.25 bits)", _higgs(4), _nf4(128)),
+    }
+    for name, (what, ours, theirs) in rivals.items():
+        yield Claim(
+            f"encoder-higgs-above-{name}", 6, f"On MiniLM, HIGGS (p=2) keeps embeddings closer to float32 than {what}",
+            "better", "quantization/encoder-weights", "cosine", ours, theirs, {"pairs": 300, "only": ""},
+        )  # fmt: skip
+
+
 CLAIMS = [
     _below(
         "higgs-below-nf4", 6, "HIGGS (p=2, 4.13 bits) loses less than NF4 (4.25 bits), both data-free", _higgs(4), _nf4(128),
@@ -189,4 +203,5 @@ CLAIMS = [
     ),
     *_prediction_claims(),
     *_qat_claims(),
+    *_encoder_claims(),
 ]  # fmt: skip

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -68,19 +69,33 @@ def rebuild(method: type[Quantizer] | type[ModelQuantizer], packed: Packed, weig
     return Layer(rebuilt.detach().float().contiguous(), bits, note)
 
 
-def quantise(method: Quantizer, model: Gpt, calibration: Callable[[], Tensor], generator: torch.Generator) -> Quantised:
+class Blockwise(Protocol):
+    """A model that is embedding, blocks and a head, and can be quantised block by block."""
+
+    @property
+    def blocks(self) -> nn.ModuleList: ...
+
+    def embed(self, tokens: Tensor) -> Tensor: ...
+
+    def matrices(self) -> dict[str, nn.Linear]: ...
+
+
+def quantise(
+    method: Quantizer, model: Blockwise, calibration: Callable[[], list[Tensor]], generator: torch.Generator, only: str = ""
+) -> Quantised:
     """Quantise every matrix of `model`, block by block.
 
     A method that asks for calibration text sees the inputs that its layer gets when all earlier blocks are quantised already;
-    `calibration` makes the windows [n, context + 1].
+    `calibration` makes batches of tokens [n, length]; matrices whose name does not contain `only` are left alone.
     """
     layers: dict[str, Layer] = {}
     seconds = 0.0
     needs_inputs = CALIBRATION in method.knowledge
     working = copy.deepcopy(model)
-    hidden = [working.embed(batch[:, :-1]) for batch in calibration().split(BATCH)] if needs_inputs else []
+    hidden = [working.embed(batch) for batch in calibration()] if needs_inputs else []
     for number, block in enumerate(working.blocks):
-        matrices = {name: layer for name, layer in block.named_modules() if isinstance(layer, nn.Linear)}
+        named = {name: layer for name, layer in block.named_modules() if isinstance(layer, nn.Linear)}
+        matrices = {name: layer for name, layer in named.items() if only in f"blocks.{number}.{name}"}
         captured = capture(block, matrices, hidden) if needs_inputs else {}
         for name, layer in matrices.items():
             where = f"blocks.{number}.{name}"
@@ -133,8 +148,9 @@ def install(model: Gpt, layers: Mapping[str, Layer]) -> Gpt:
     return quantised
 
 
-def reference(model: Gpt, windows: Tensor) -> Reference:
-    """Run the float32 model once on the evaluation windows."""
+@contextmanager
+def gram_matrices(model: Blockwise) -> Iterator[dict[str, Tensor]]:
+    """While the context is open, sums x x^T of every matrix's inputs: [in, in] float64 by name."""
     matrices = model.matrices()
     grams = {name: torch.zeros(layer.in_features, layer.in_features, dtype=torch.float64) for name, layer in matrices.items()}
 
@@ -144,10 +160,16 @@ def reference(model: Gpt, windows: Tensor) -> Reference:
 
     hooks = [layer.register_forward_pre_hook(lambda _, args, name=name: add(name, args[0])) for name, layer in matrices.items()]
     try:
-        log_probabilities = torch.cat([F.log_softmax(model(batch[:, :-1]), -1) for batch in windows.split(BATCH)])
+        yield grams
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def reference(model: Gpt, windows: Tensor) -> Reference:
+    """Run the float32 model once on the evaluation windows."""
+    with gram_matrices(model) as grams:
+        log_probabilities = torch.cat([F.log_softmax(model(batch[:, :-1]), -1) for batch in windows.split(BATCH)])
     return Reference(log_probabilities, _bits(log_probabilities, windows), grams)
 
 

@@ -52,7 +52,7 @@ class Linearity(LanguageModelTask, name="linearity", label="Linearity of the los
             model = context.fixture(self.base(seed))
             windows, truth = self.held_out(model, seed)
             quantised = quantise(
-                method, model, lambda: self.calibration_windows(model, seed, self.calibration), self.streams(seed).torch("method")
+                method, model, lambda: self.calibration_batches(model, seed, self.calibration), self.streams(seed).torch("method")
             )
             metrics, _ = measure(model, quantised, windows, truth)
             errors = {

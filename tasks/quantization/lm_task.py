@@ -8,7 +8,7 @@ from torch import Tensor
 from tasks.api import Fixture, Task
 from tasks.quantization.byte_gpt import ByteGpt, Preset, windows_of
 from tasks.quantization.corpus import standard_library
-from tasks.quantization.evaluate import Reference, References, reference
+from tasks.quantization.evaluate import BATCH, Reference, References, reference
 from tasks.quantization.gpt import Gpt
 
 #: Methods that share a model and windows need one float32 forward pass between them.
@@ -48,3 +48,7 @@ class LanguageModelTask(Task, family="quantization"):
     def calibration_windows(self, model: Gpt, seed: int, count: int) -> Tensor:
         """The seed's calibration windows from the training text, [count, context + 1]."""
         return windows_of(standard_library().train, model.context, count, self.streams(seed).numpy("data"))
+
+    def calibration_batches(self, model: Gpt, seed: int, count: int) -> list[Tensor]:
+        """The calibration windows' inputs as batches [n, context]."""
+        return list(self.calibration_windows(model, seed, count)[:, :-1].split(BATCH))

@@ -58,6 +58,6 @@ class LmWeights(
                 quantised = quantise_model(method, model, standard_library().train, generator)
             else:
                 assert isinstance(method, Quantizer)
-                quantised = quantise(method, model, lambda: self.calibration_windows(model, seed, self.calibration), generator)
+                quantised = quantise(method, model, lambda: self.calibration_batches(model, seed, self.calibration), generator)
             metrics, info = measure(model, quantised, windows, truth)
         return Measured(metrics, info={"model_seed": self.base(seed).seed, **info})

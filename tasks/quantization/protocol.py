@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -72,6 +72,8 @@ class Quantizer(Method, family="quantization"):
 
     Add `knowledge=(CALIBRATION,)` to a subclass to be handed the layer's inputs.
     """
+
+    largest_inputs: ClassVar[int | None] = None  #: layers with more inputs are out of reach; None for a method that scales
 
     @abstractmethod
     def quantize(self, weight: Tensor, inputs: Inputs | None, generator: torch.Generator) -> Packed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -14,6 +16,8 @@ ROWS = 16  #: outputs that are solved together; each holds its own in x in inver
 
 class Obq(affine.AffineQuantizer, name="obq", label="OBQ", knowledge=(CALIBRATION,)):
     """Optimal Brain Quantization (Frantar & Alistarh 2022): GPTQ's ancestor with a greedy order per output, O(out in^3): small layers."""
+
+    largest_inputs: ClassVar[int | None] = 512
 
     bits: int = Field(4, ge=2, le=8)
     group: int = Field(128, ge=8, description="inputs per group")
