@@ -5,33 +5,30 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from db.ledger import Ledger
-from db.records import Attempt, Curve, Outcome, TrialState
+from db.records import Outcome
 from db.spool import Spool
 from harness.engines.base import Call, CallEnded, Engine, EngineSettings, Shape, TrialResult, UnitDone
 from harness.errors import EngineError
+from harness.fixture_gate import FixtureGate
 from harness.leases import RECHECK_SECONDS, Leases
-from harness.outcomes import History, decide
-from harness.planned import Plan, PlannedFixture, PlannedTrial
+from harness.planned import Plan, PlannedTrial
 from harness.progress_events import (
     FixtureBuilt,
     FixtureStarted,
     Notice,
     ProgressEvent,
     RunStarted,
-    TrialElsewhere,
-    TrialFinished,
-    TrialRetried,
     Working,
 )
 from harness.queueing import CALL_BUDGET, Costs, Item, ReadyQueue, group_items
 from harness.recorder import GROUP_ATTEMPTS, Recorder
+from harness.settling import Settler
 
 #: The longest the loop sleeps: limits, commits and Ctrl-C are looked at this often.
 POLL_SECONDS = 0.1
@@ -95,14 +92,6 @@ class _Running:
     open: set[int]
 
 
-@dataclass(slots=True)
-class _FixtureState:
-    planned: PlannedFixture
-    item: Item
-    waiting: list[Item] = field(default_factory=list)
-    history: History = field(default_factory=History)
-
-
 def run_plan(
     plan: Plan,
     run_id: str,
@@ -147,20 +136,16 @@ class _Scheduler:
         self._startable = budget_trials
         self._recorder = Recorder(ledger, spool, group_attempts=group_attempts, on_trouble=lambda sentence: on_event(Notice(sentence)))
         self._leases = Leases(ledger, Path(settings.cache_dir) / "coordinators")
+        self._settler = Settler(run_id, self._recorder, self._leases, on_event)
+        self._gate = FixtureGate(plan.fixtures, self._release)
         self._costs = Costs()
         self._queues: dict[Shape, ReadyQueue] = {}
-        self._fixtures: dict[str, _FixtureState] = {}
         self._foreign: dict[str, PlannedTrial] = {}
         self._recheck_at = 0.0
         self._running: dict[int, _Running] = {}
         self._in_flight: Counter[Shape] = Counter()
         self._ghosts: dict[int, _Running] = {}
-        self._late: set[str] = set()  #: trials that a worker believed dead has finished after all
-        self._histories: dict[str, History] = {}
         self._call_ids = itertools.count()
-        self._attempt_ids = itertools.count(1)
-        self._attempts: Counter[Outcome] = Counter()
-        self._done = self._failed = 0
         self._barren = 0
         self._working_at = 0.0
         self._cancelling = False
@@ -182,11 +167,14 @@ class _Scheduler:
                 in_ledger = self._recorder.close()
             finally:
                 self._leases.release()
-        left = len(plan.todo) - self._done - self._failed
+        ended = self._settler
+        left = self._left()
         interrupted = self._stop.is_set() and left > 0
-        return Summary(
-            dict(self._attempts), self._done, self._failed, left, interrupted, time.monotonic() - self._began, spooled=not in_ledger
-        )
+        seconds = time.monotonic() - self._began
+        return Summary(dict(ended.attempts), ended.done, ended.failed, left, interrupted, seconds, spooled=not in_ledger)
+
+    def _left(self) -> int:
+        return len(self._plan.todo) - self._settler.done - self._settler.failed
 
     def _step(self) -> bool:
         """One turn of the loop; False when there is nothing left to do or to wait for."""
@@ -224,8 +212,7 @@ class _Scheduler:
         return self._deadline is not None and time.monotonic() > self._deadline
 
     def _waiting(self) -> int:
-        blocked = sum(len(state.waiting) for state in self._fixtures.values())
-        return sum(map(len, self._queues.values())) + len(self._foreign) + blocked
+        return sum(map(len, self._queues.values())) + len(self._foreign) + self._gate.waiting()
 
     def _show_work(self) -> None:
         now = time.monotonic()
@@ -233,58 +220,29 @@ class _Scheduler:
             return
         self._working_at = now + 1.0
         running = sum(len(running.items[index].trials) for running in self._running.values() for index in running.open)
-        waiting = len(self._plan.todo) - self._done - self._failed - running
+        waiting = self._left() - running
         mean = self._plan.seconds / max(1, len(self._plan.todo))
         workers = sum(map(self._engine.workers, list(self._queues)[:1]))
         self._emit(Working(running, waiting, workers, (running + waiting) * mean))
 
     # -- queues -----------------------------------------------------------------------------------------------------------------------
     def _enqueue(self) -> None:
-        for fixture in self._plan.fixtures:
-            if not fixture.present:
-                item = Item((), fixture)
-                self._fixtures[fixture.key] = _FixtureState(fixture, item)
         for item in group_items(self._plan.todo):
-            self._admit(item)
-        for state in self._fixtures.values():
-            self._block(state.item, state.planned.needs)
+            self._queue(item.shape)  # the engine prepares for every shape, also for trials that wait
+            self._gate.admit(item)
+        self._gate.open()
 
-    def _admit(self, item: Item) -> None:
-        """Queue a trial item, now or when its fixtures are there."""
-        self._queue(item.shape)  # the engine prepares for every shape, also for trials that wait
-        needs = dict.fromkeys(itertools.chain.from_iterable(planned.fixtures for planned in item.trials))
-        self._block(item, needs)
-
-    def _block(self, item: Item, needs: Iterable[str]) -> None:
-        states = [state for key in needs if (state := self._fixtures.get(key)) is not None]
-        item.missing = len(states)
-        for state in states:
-            state.waiting.append(item)
-        if not states:
-            self._release(item)
-
-    def _release(self, item: Item, not_before: float = 0.0) -> None:
+    def _release(self, item: Item) -> None:
         if item.fixture is None:
-            self._queue(item.shape).push(item, not_before, time.monotonic())
+            self._queue(item.shape).push(item)
         else:
             # Fixtures need no lease (their store has locks) and go first: others wait for them.
-            self._queue(self._fixture_shape(item)).leased.appendleft(item)
+            self._queue(self._gate.shape(item, next(iter(self._queues), Shape()))).leased.appendleft(item)
 
     def _queue(self, shape: Shape) -> ReadyQueue:
         if shape not in self._queues:
             self._queues[shape] = ReadyQueue(self._costs)
         return self._queues[shape]
-
-    def _fixture_shape(self, item: Item) -> Shape:
-        """A fixture is built where its first user would run."""
-        assert item.fixture is not None
-        todo = list(self._fixtures[item.fixture.key].waiting)
-        while todo:
-            user = todo.pop()
-            if user.fixture is None:
-                return user.shape
-            todo += self._fixtures[user.fixture.key].waiting
-        return next(iter(self._queues), Shape())
 
     # -- dispatch ---------------------------------------------------------------------------------------------------------------------
     def _dispatch(self) -> None:
@@ -340,17 +298,12 @@ class _Scheduler:
             if status.state in ("pending", "leased"):
                 continue
             del self._foreign[key]
-            if status.state == "done":
-                self._done += 1
-            else:
-                self._failed += 1
-            self._emit(TrialElsewhere(key, status.state))
+            self._settler.ended_elsewhere(key, status.state)
 
     def _submit(self, shape: Shape, items: Sequence[Item]) -> None:
-        if self._late:
-            items = [item for item in items if not (item.trials and all(key in self._late for key in item.keys))]
-            if not items:
-                return
+        items = [item for item in items if not (item.trials and all(map(self._settler.is_settled_late, item.keys)))]
+        if not items:
+            return
         seconds = sum(item.seconds(self._costs) for item in items)
         units = tuple(item.unit() for item in items)
         call = Call(next(self._call_ids), units, shape, self._plan.plugins, seconds, CALL_BUDGET, items[0].affinity)
@@ -378,88 +331,20 @@ class _Scheduler:
             self._fixture_ended(item, result.outcome, result.error, event.seconds, event.worker)
             return
         share = len(item.trials)
-        environment = self._recorder.environment(event.environment)
+        seconds, cpu_seconds = event.seconds / share, event.cpu_seconds / share
         for planned, result in zip(item.trials, event.results, strict=True):
-            if result.outcome == "ok" and not late:
-                self._costs.observe(planned, event.seconds / share)
-            self._settle(planned, result, event, event.seconds / share, event.cpu_seconds / share, environment, late=late)
+            if late:
+                self._settler.settle_late(planned, result, event, seconds, cpu_seconds)
+                continue
+            if result.outcome == "ok":
+                self._costs.observe(planned, seconds)
+            self._settle(planned, result, event, seconds, cpu_seconds)
 
-    def _settle(
-        self,
-        planned: PlannedTrial,
-        result: TrialResult,
-        event: UnitDone | CallEnded,
-        seconds: float,
-        cpu_seconds: float,
-        environment: str | None,
-        *,
-        late: bool = False,
-    ) -> None:
-        """Record an attempt and decide what becomes of its trial."""
-        key, outcome = planned.trial.key, result.outcome
-        external = isinstance(event, CallEnded) and event.external
-        state: TrialState = "done"
-        delay = 0.0
-        error = result.error
-        if late:
-            state = "done" if outcome == "ok" else "leased"  # "leased": whoever has the trial now keeps it
-        elif outcome != "ok":
-            history = self._history(key)
-            decision = decide(history, outcome, event.worker, external)
-            state, delay = decision.state, decision.delay
-            if state == "quarantined":
-                workers = ", ".join(sorted(history.killed)) or f"{history.counts['worker_lost']} workers"
-                error += f" Quarantined: it took {workers} with it; each attempt holds its worker's last output."
-        started = event.started or datetime.now(UTC)
-        self._recorder.add(
-            Attempt(
-                f"{self._run_id}.{next(self._attempt_ids)}",
-                key,
-                self._run_id,
-                outcome,
-                started,
-                event.finished or started,
-                seconds,
-                cpu_seconds,
-                event.worker,
-                environment,
-                result.metrics,
-                tuple(Curve(name, steps, values) for name, (steps, values) in result.curves.items()),
-                result.info,
-                error,
-                result.traceback,
-                event.stdout,
-                event.stderr,
-                "leased" if state == "pending" else state,  # a retry keeps its lease
-            )
-        )
-        self._attempts[outcome] += 1
-        if late:
-            if outcome == "ok" and key not in self._late:
-                self._late.add(key)
-                self._finish(planned, result, seconds, "done", event.worker, error)
-        elif key in self._late:
-            return  # its late result has been counted
-        elif state == "pending":
-            self._emit(TrialRetried(key, outcome, error, delay, planned.trial))
-            self._queue(planned.shape).push(Item((planned,), leased=True), time.monotonic() + delay, time.monotonic())
-        else:
-            self._finish(planned, result, seconds, state, event.worker, error)
-
-    def _finish(self, planned: PlannedTrial, result: TrialResult, seconds: float, state: TrialState, worker: str, error: str) -> None:
-        self._histories.pop(planned.trial.key, None)
-        if state == "done":
-            self._done += 1
-        else:
-            self._failed += 1
-        self._emit(TrialFinished(planned.trial.key, result.outcome, seconds, result.metrics, state, planned.trial, worker, error))
-
-    def _history(self, key: str) -> History:
-        """What happened to a trial before, in earlier runs too."""
-        if (history := self._histories.get(key)) is None:
-            status = self._leases.statuses([key]).get(key)
-            history = self._histories[key] = History(dict(status.attempts) if status is not None else {})  # type: ignore[arg-type]
-        return history
+    def _settle(self, planned: PlannedTrial, result: TrialResult, event: UnitDone | CallEnded, seconds: float, cpu_seconds: float) -> None:
+        delay = self._settler.settle(planned, result, event, seconds, cpu_seconds)
+        if delay is not None:
+            now = time.monotonic()
+            self._queue(planned.shape).push(Item((planned,), leased=True), now + delay, now)
 
     def _call_ended(self, event: CallEnded) -> None:
         running = self._running.pop(event.call, None)
@@ -484,7 +369,6 @@ class _Scheduler:
         self._queue(running.call.shape).leased.extendleft(reversed(back))
         if self._startable is not None:
             self._startable += sum(len(item.trials) for item in back)
-        running.open.intersection_update(() if culprit is None else (culprit,))
 
     def _count_barren(self, event: CallEnded) -> None:
         if event.lost != "worker_lost" or event.unit is not None:
@@ -501,51 +385,25 @@ class _Scheduler:
         seconds = (event.finished - event.started).total_seconds() if event.started and event.finished else 0.0
         for planned in item.trials:
             result = TrialResult(planned.trial.key, event.lost, error=event.detail)
-            self._settle(planned, result, event, seconds / len(item.trials), 0.0, None)
+            self._settle(planned, result, event, seconds / len(item.trials), 0.0)
 
     # -- fixtures ---------------------------------------------------------------------------------------------------------------------
     def _fixture_ended(self, item: Item, outcome: Outcome, error: str, seconds: float, worker: str, external: bool = False) -> None:
         assert item.fixture is not None
-        state = self._fixtures.get(item.fixture.key)
-        if state is None:
-            return
         if outcome == "ok":
-            del self._fixtures[item.fixture.key]
             self._emit(FixtureBuilt(item.fixture.key, item.fixture.name, seconds))
-            for waiting in state.waiting:
-                waiting.missing -= 1
-                if waiting.missing == 0:
-                    self._release(waiting)
-        elif decide(state.history, outcome, worker, external).state == "pending":
-            self._release(item)
-        else:
-            self._fixture_failed(state, f"Its fixture {item.fixture.name} can't be built: {error}")
+            self._gate.built(item)
+        elif not self._gate.retry(item, outcome, worker, external):
+            self._give_up(item, f"Its fixture {item.fixture.name} can't be built: {error}")
 
-    def _fixture_failed(self, state: _FixtureState, sentence: str) -> None:
-        """Everything that needs it ends with that sentence: fixtures on top of it, and trials."""
-        if self._fixtures.pop(state.planned.key, None) is None:
-            return
-        self._emit(FixtureBuilt(state.planned.key, state.planned.name, 0.0, sentence))
-        trials: list[PlannedTrial] = []
-        for item in state.waiting:
-            if item.fixture is not None:
-                above = self._fixtures.get(item.fixture.key)
-                if above is not None:
-                    self._fixture_failed(above, sentence)
-            elif item.missing > 0:
-                item.missing = -1  # other fixtures of it may fail or be built later; it has ended
-                trials += item.trials
+    def _give_up(self, item: Item, sentence: str) -> None:
+        """Everything that needs the fixture ends with that sentence: fixtures on top of it, and trials."""
+        fixtures, trials = self._gate.failed(item)
+        for fixture in fixtures:
+            self._emit(FixtureBuilt(fixture.key, fixture.name, 0.0, sentence))
         got = self._leases.claim([planned.trial.key for planned in trials]) if trials else set()
-        now = datetime.now(UTC)
         for planned in trials:
-            if got is not None and planned.trial.key not in got:
+            if got is None or planned.trial.key in got:
+                self._settler.fail(planned, sentence)
+            else:
                 self._foreign[planned.trial.key] = planned
-                continue
-            result = TrialResult(planned.trial.key, "error", error=sentence)
-            attempt = Attempt(
-                f"{self._run_id}.{next(self._attempt_ids)}", planned.trial.key, self._run_id, "error", now, now, 0.0, 0.0, "", None,
-                error=sentence, next_state="failed",
-            )  # fmt: skip
-            self._recorder.add(attempt)
-            self._attempts["error"] += 1
-            self._finish(planned, result, 0.0, "failed", "", sentence)
