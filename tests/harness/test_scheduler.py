@@ -8,14 +8,16 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from db import open_ledger
+from db.records import Attempt
 from db.spool import Spool
 from harness.engines import make_engine
-from harness.engines.base import EngineSettings
+from harness.engines.base import CallEnded, EngineSettings, TrialResult, UnitDone
 from harness.fixtures import FixtureStore
 from harness.progress_events import FixtureBuilt, TrialElsewhere, TrialFinished, TrialRetried
 from harness.scheduler import run_plan
@@ -34,7 +36,7 @@ class Bench:
         self.events: list = []
         self.runs = 0
 
-    def run(self, plan, *, on_event=None, **options):
+    def run(self, plan, *, on_event=None, engine=None, **options):
         self.runs += 1
         self.events = []
 
@@ -46,7 +48,7 @@ class Bench:
         run = start_run(self.ledger, f"run-{self.runs}", len(plan.trials))
         settings = EngineSettings(str(self.folder / "cache"), workers=2)
         spool = Spool(self.folder / "spool")
-        return run_plan(plan, run, self.ledger, make_engine(self.engine), settings, spool=spool, on_event=hear, **options)
+        return run_plan(plan, run, self.ledger, engine or make_engine(self.engine), settings, spool=spool, on_event=hear, **options)
 
     def rows(self, sql: str, **params):
         return self.ledger.query(sql, params).to_pylist()
@@ -249,12 +251,61 @@ def test_trials_of_another_coordinator_are_left_to_it_and_counted(bench):
 
 
 def _ok_attempt(planned, run):
-    from datetime import UTC, datetime
-
-    from db.records import Attempt
-
     now = datetime.now(UTC)
     return Attempt("elsewhere.1", planned.trial.key, run, "ok", now, now, 0.1, 0.1, "other:1", None, {"score": 1.0})
+
+
+class LateEngine:
+    """A worker that is believed dead once and then answers after all, just before the trial's second attempt ends."""
+
+    name, isolated = "late", True
+
+    def __init__(self) -> None:
+        self.calls: list = []
+        self.events: list = []
+
+    def start(self, settings, shapes):
+        pass
+
+    def slots(self, shape):
+        return 1
+
+    workers = slots
+
+    def submit(self, call):
+        self.calls.append(call)
+        if len(self.calls) == 1:
+            self.events.append(CallEnded(call.id, "far:1", "worker_lost", 0, "The node went away.", external=True))
+        else:
+            self.events += [self._done(self.calls[0], "far:1", 1.0), self._done(call, "near:1", 1.0), CallEnded(call.id, "near:1")]
+
+    def poll(self, timeout):
+        events, self.events = self.events, []
+        return events
+
+    def cancel(self, call):
+        pass
+
+    def stop(self):
+        pass
+
+    @staticmethod
+    def _done(call, worker, score):
+        now = datetime.now(UTC)
+        result = TrialResult(call.units[0].keys[0], "ok", {"score": score, "pid": 1.0, "draw": 0.5})
+        return UnitDone(call.id, 0, (result,), now, now, 0.1, 0.1, worker, {"python": "3"})
+
+
+def test_the_late_result_of_a_worker_believed_dead_is_stored(bench):
+    summary = bench.run(toy_plan(toys("ok")), engine=LateEngine())
+    assert (summary.done, summary.failed, summary.left) == (1, 0, 0)
+    rows = bench.rows("SELECT outcome, worker, accepted FROM attempts ORDER BY number")
+    assert [(row["outcome"], row["worker"], row["accepted"]) for row in rows] == [
+        ("worker_lost", "far:1", 0),
+        ("ok", "far:1", 1),
+        ("ok", "near:1", 0),
+    ]
+    assert len(bench.heard(TrialFinished)) == 1
 
 
 _COORDINATOR = """
