@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import sys
 from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
@@ -35,6 +35,6 @@ class Stop:
     def _raise(self, number: int, frame: FrameType | None) -> None:
         self.level += 1
         if self.level == 1:
-            text = "\nStopping: no new trials; those running are finished first. Press Ctrl-C again to stop at once.\n"
-            with suppress(OSError):  # not print: it may be interrupted halfway through printing, and the terminal may be gone
-                os.write(2, text.encode())
+            # a terminal that is gone (OSError) or a line half printed (RuntimeError: reentrant call) must not end the drain
+            with suppress(OSError, RuntimeError):
+                print("\nStopping: no new trials; those running are finished first. Press Ctrl-C again to stop at once.", file=sys.stderr)

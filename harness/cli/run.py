@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import shlex
 import sys
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -152,7 +153,7 @@ def run_suite(loaded: LoadedSuite, options: RunOptions, retry: Retry | None, con
         limit = seconds if seconds is not None else budget.time
         trials = options.max_trials if options.max_trials is not None else budget.trials
         summary = _execute(plan, ledger, options, limit, trials)
-    return _conclude(plan, summary, loaded.origin, options.as_json)
+    return _conclude(plan, summary, options.as_json)
 
 
 def _run_until_resolved(suite: str, options: RunOptions, retry: Retry | None, max_seeds: int) -> int:
@@ -287,7 +288,7 @@ def _execute(plan: Plan, ledger: Ledger, options: RunOptions, budget_seconds: fl
     return summary
 
 
-def _conclude(plan: Plan, summary: Summary, origin: str, as_json: bool) -> int:
+def _conclude(plan: Plan, summary: Summary, as_json: bool) -> int:
     """One line on how it ended and how to continue; returns the exit code."""
     from harness.units import format_duration
 
@@ -299,7 +300,7 @@ def _conclude(plan: Plan, summary: Summary, origin: str, as_json: bool) -> int:
     text = f"{done} of {len(plan.trials)} trials done in {format_duration(summary.seconds)}"
     console.print(f"{text}{f', {failed} failed' if failed else ''}{f', {summary.left} left' if summary.left else ''}.", markup=False)
     if summary.left:
-        console.print(f"Continue with: assay run {origin}", markup=False)
+        console.print(f"Continue with: {shlex.join(['assay', *sys.argv[1:]])}", markup=False, soft_wrap=True)
     if summary.interrupted:
         return EXIT_INTERRUPTED
     return EXIT_FAILED_TRIALS if failed else 0

@@ -89,7 +89,7 @@ def _print(record: dict[str, Any], console: Console) -> None:
     line("state", f"{trial['state']}, outcome {trial['outcome'] or 'none yet'}")
     for score in record["scores"]:
         value = f"{score['value']:.6g}" if score["kind"] == "finite" else score["kind"]
-        line(score["metric"], f"{value} {score['unit']}")
+        line(score["metric"], value if score["unit"] == "1" else f"{value} {score['unit']}")
     for curve in record["curves"]:
         line(curve["metric"], f"curve with {curve['points']} points")
     for attempt in record["attempts"]:

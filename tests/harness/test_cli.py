@@ -94,7 +94,7 @@ def test_a_budget_of_trials_stops_early_and_the_next_run_continues(assay: Shell)
     suite = assay.suite(ADD)
     first = assay("run", suite, "--engine", "inline", "--max-trials", "4")
     assert first.returncode == 0
-    assert "Continue with: assay run suite.yaml" in first.stderr
+    assert "Continue with: assay run suite.yaml --engine inline --max-trials 4\n" in first.stderr
     assert assay.rows("SELECT COUNT(*) FROM trials WHERE state = 'done'") == [(4,)]
     assay("run", suite, "--engine", "inline")
     assert assay.rows("SELECT COUNT(*) FROM trials WHERE state = 'done'") == [(9,)]
@@ -232,7 +232,7 @@ def test_ctrl_c_drains_says_how_to_continue_and_exits_130(assay: Shell) -> None:
     _, stderr = driver.communicate(timeout=60)
     assert driver.returncode == 130, stderr
     assert "Stopping: no new trials" in stderr
-    assert "Continue with: assay run suite.yaml" in stderr
+    assert "Continue with: assay run suite.yaml --engine process --workers 1\n" in stderr, "the same command, its options included"
     assert assay.rows("SELECT COUNT(*) FROM trials WHERE state = 'leased'") == [(0,)]
     assert assay.rows("SELECT status FROM runs") == [("interrupted",)]
 
@@ -296,6 +296,9 @@ def test_status_tells_of_the_newest_run(assay: Shell) -> None:
     status = json.loads(assay("status", "--json").stdout)
     assert (status["status"], status["planned"], status["states"]) == ("incomplete", 9, {"done": 4, "pending": 5})
     assert status["outcomes"] == {"ok": 4}
+    ((key,),) = assay.rows("SELECT MIN(trial) FROM trials WHERE state = 'done'")
+    assert assay("reproduce", str(key)).returncode == 0
+    assert json.loads(assay("status", "--json").stdout)["run"] == status["run"], "reproducing a trial is no run of a suite"
     assert assay("status", "1999").returncode == 3
 
 
