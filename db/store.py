@@ -108,8 +108,11 @@ class SqlLedger(Ledger):
             ]
             columns = ("id", "key", "task_config_id", "method_config_id", "seed", "state", "attempts")
             self.backend.insert(connection, "trial", columns, rows)
+            self.backend.insert(connection, "run_trial", ("run_id", "trial_id"), [(run_id, row[0]) for row in rows])
+        if not known:
+            return len(missing)
         link = f"INSERT INTO run_trial (run_id, trial_id) SELECT :run, id FROM trial WHERE {member} ON CONFLICT DO NOTHING"
-        self.backend.rows(connection, link, {"run": run_id, "keys": keys})
+        self.backend.rows(connection, link, {"run": run_id, "keys": self.backend.keys(list(known))})
         return len(missing)
 
     def statuses(self, keys: Iterable[str]) -> dict[str, TrialStatus]:

@@ -7,8 +7,7 @@ Merging follows Chan, Golub and LeVeque (1983): stable whatever the order and th
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -91,22 +90,26 @@ UPDATE = """UPDATE summary SET n = ?, nonfinite = ?, mean = ?, m2 = ?, sd = ?, l
     WHERE task_config_id = ? AND method_config_id = ? AND metric_id = ?"""
 
 
-#: New values (None when non-finite) by (task configuration, method configuration), then by metric.
-Values = dict[tuple[int, int], dict[int, list[float | None]]]
-
-
-def collect(values: Values, arm: tuple[int, int], measurements: Iterable[tuple[int, int, float | None, str]]) -> None:
-    """Add the measurements (attempt, metric, value, kind) of one accepted attempt."""
-    columns = values.get(arm)
-    if columns is None:
-        columns = values[arm] = defaultdict(list)
-    for _, metric, value, _ in measurements:
-        columns[metric].append(value)
+#: By (task configuration, method configuration): for each accepted attempt its metrics and their values (None when not finite).
+Values = dict[tuple[int, int], list[tuple[tuple[int, ...], list[float | None]]]]
 
 
 def totals(values: Values) -> dict[Cell, Totals]:
     """Totals per cell."""
-    return {Cell(*arm, metric): _of(column) for arm, metrics in values.items() for metric, column in metrics.items()}
+    found: dict[Cell, Totals] = {}
+    for (task_config, method_config), attempts in values.items():
+        by_metrics: dict[tuple[int, ...], list[list[float | None]]] = {}
+        for metrics, numbers in attempts:
+            by_metrics.setdefault(metrics, []).append(numbers)
+        for metrics, lists in by_metrics.items():  # nearly always one: an arm's seeds measure the same
+            for metric, column in zip(metrics, zip(*lists, strict=True), strict=True):
+                cell = Cell(task_config, method_config, metric)
+                new = _of(column)
+                if cell in found:
+                    found[cell].merge(new)
+                else:
+                    found[cell] = new
+    return found
 
 
 def totals_of_columns(
@@ -120,26 +123,40 @@ def totals_of_columns(
     order = np.lexsort((metric, arm))
     arm, metric, value = arm[order], metric[order], value[order]
     starts = np.flatnonzero(np.r_[True, (arm[1:] != arm[:-1]) | (metric[1:] != metric[:-1])])
+    finite = np.isfinite(value)
+    numbers = np.where(finite, value, 0.0)
+    n = np.add.reduceat(finite.astype(np.int64), starts)
+    sizes = np.diff(np.r_[starts, len(arm)])
+    with np.errstate(all="ignore"):
+        mean = np.add.reduceat(numbers, starts) / n
+        m2 = np.add.reduceat(np.where(finite, (value - np.repeat(mean, sizes)) ** 2, 0.0), starts)
+    low, high = np.minimum.reduceat(np.where(finite, value, np.inf), starts), np.maximum.reduceat(np.where(finite, value, -np.inf), starts)
     found = {}
-    for start, end in zip(starts, np.r_[starts[1:], len(arm)], strict=True):
-        column = [None if number != number else number for number in value[start:end].tolist()]
-        task_config, method_config = arms[arm[start]]
-        found[Cell(task_config, method_config, int(metric[start]))] = _of(column)
+    columns = (arm[starts], metric[starts], n, sizes - n, mean, m2, low, high, starts, starts + sizes)
+    for code, metric_id, count, odd, *moments, start, end in zip(*(column.tolist() for column in columns), strict=True):
+        task_config, method_config = arms[code]
+        cell = Cell(task_config, method_config, metric_id)
+        if count and max(-moments[2], moments[3]) > HUGE:  # the slow way knows how to sum these
+            found[cell] = _of([number if math.isfinite(number) else None for number in value[start:end].tolist()])
+        else:
+            found[cell] = Totals(count, odd, *moments) if count else Totals(nonfinite=odd)
     return found
 
 
-def _of(column: list[float | None]) -> Totals:
+def _of(column: Sequence[float | None]) -> Totals:
     """Totals of one cell's new values."""
+    nonfinite = column.count(None)
     values = [value for value in column if value is not None]
-    n, nonfinite = len(values), len(column) - len(values)
+    n = len(values)
     if n == 0:
         return Totals(nonfinite=nonfinite)
     if n == 1:
         return Totals(1, nonfinite, values[0], 0.0, values[0], values[0])
     low, high = min(values), max(values)
-    scale = 2.0**-64 if max(-low, high) > HUGE else 1.0  # a power of two: exact
-    mean = min(max(math.fsum(value * scale for value in values) / n / scale, low), high)
-    return Totals(n, nonfinite, mean, sum((value - mean) * (value - mean) for value in values), low, high)
+    huge = max(-low, high) > HUGE
+    summed = math.fsum([value * 2.0**-64 for value in values] if huge else values)  # a power of two scales exactly
+    mean = min(max(summed / n * (2.0**64 if huge else 1.0), low), high)
+    return Totals(n, nonfinite, mean, sum([(value - mean) * (value - mean) for value in values]), low, high)
 
 
 def add(backend: Backend, connection: Connection, new: Mapping[Cell, Totals]) -> None:

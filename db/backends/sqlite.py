@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,10 @@ from db.values import iso
 
 if TYPE_CHECKING:
     import pyarrow
+
+
+#: Rows per INSERT: halves the time per row; more gains nothing.
+TOGETHER = 50
 
 
 class SqliteBackend(Backend):
@@ -66,12 +71,19 @@ class SqliteBackend(Backend):
         return {key: row[0] for key in keys if (row := execute(query, key).fetchone()) is not None}
 
     def insert(self, connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        if rows:
-            places = ", ".join("?" * len(columns))
-            self.driver(connection).executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", rows)
+        if not rows:
+            return
+        execute = self.driver(connection).executemany
+        start = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
+        row = f"({', '.join('?' * len(columns))})"
+        whole = len(rows) - len(rows) % TOGETHER
+        if whole:
+            pieces = (list(chain.from_iterable(rows[first : first + TOGETHER])) for first in range(0, whole, TOGETHER))
+            execute(start + ", ".join([row] * TOGETHER), pieces)
+        execute(start + row, rows[whole:])
 
     def insert_arrow(self, connection: Connection, table: str, rows: pyarrow.Table) -> None:
-        self.insert(connection, table, rows.column_names, list(zip(*(column.to_pylist() for column in rows.columns), strict=True)))
+        self.insert(connection, table, rows.column_names, list(zip(*(_values(column) for column in rows.columns), strict=True)))
 
     def stream(self, connection: Connection, statement: str, size: int) -> Iterator[list[Row]]:
         cursor = self.driver(connection).execute(statement)
@@ -84,6 +96,13 @@ class SqliteBackend(Backend):
 
     def translate(self, error: Exception) -> LedgerError | None:
         return explain(self.path, error)
+
+
+def _values(column: pyarrow.ChunkedArray) -> list[Any]:
+    """Python values of a column; numbers without NULLs go the fast way through numpy."""
+    numeric = str(column.type) in ("int64", "double")
+    values: list[Any] = column.to_numpy().tolist() if numeric and not column.null_count else column.to_pylist()
+    return values
 
 
 def create_file(path: Path) -> None:

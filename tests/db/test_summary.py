@@ -10,17 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db.summary import Cell, Totals, collect, totals, totals_of_columns
+from db.summary import Cell, Totals, Values, totals, totals_of_columns
 
 CELL = Cell(1, 2, 3)
 
 
 def total(values: list[float | None]) -> Totals:
     """Totals of one group, as a recording makes them."""
-    groups: dict[tuple[int, int], dict[int, list[float | None]]] = {}
-    for value in values:
-        collect(groups, (1, 2), [(0, 3, value, "")])
-    return totals(groups).get(CELL, Totals())
+    return totals({(1, 2): [((3,), [value]) for value in values]}).get(CELL, Totals())
 
 
 numbers = st.floats(-1e6, 1e6, allow_subnormal=False) | st.sampled_from([0.0, 1.0, 1e-300, -1e-300])
@@ -67,8 +64,13 @@ def test_columns_give_the_same_totals_as_rows() -> None:
     arms = [(1, 1), (1, 2), (2, 1)]
     arm, metric = random.integers(0, 3, 500), random.integers(1, 4, 500)
     value = np.where(random.random(500) < 0.1, np.nan, random.normal(size=500))
-    groups: dict[tuple[int, int], dict[int, list[float | None]]] = {}
+    groups: Values = {}
     for a, m, v in zip(arm.tolist(), metric.tolist(), value.tolist(), strict=True):
-        collect(groups, arms[a], [(0, m, None if v != v else v, "")])
-    assert totals_of_columns(arms, arm, metric, value) == totals(groups)
+        groups.setdefault(arms[a], []).append(((m,), [None if v != v else v]))
+    found, expected = totals_of_columns(arms, arm, metric, value), totals(groups)
+    assert found.keys() == expected.keys()
+    for cell, mine in found.items():
+        assert mine.row(cell) == pytest.approx(expected[cell].row(cell), rel=1e-12)
+    huge = totals_of_columns(arms, np.zeros(2, int), np.ones(2, int), np.array([1.7e308, 1.7e308]))
+    assert huge[Cell(1, 1, 1)].mean == pytest.approx(1.7e308)
     assert totals_of_columns([], arm[:0], metric[:0], value[:0]) == {}

@@ -32,7 +32,7 @@ CREATE TABLE public.attempt (
     info text NOT NULL,
     CONSTRAINT attempt_accepted_check CHECK ((accepted = ANY (ARRAY[(0)::bigint, (1)::bigint]))),
     CONSTRAINT attempt_check CHECK (((accepted = 0) OR (outcome = 'ok'::text))),
-    CONSTRAINT attempt_outcome_check CHECK ((outcome = ANY (ARRAY['ok'::text, 'error'::text, 'timeout'::text, 'oom'::text, 'worker_lost'::text, 'infeasible'::text, 'invalid'::text, 'cancelled'::text])))
+    CONSTRAINT attempt_outcome_check CHECK (((outcome = 'ok'::text) OR (outcome = ANY (ARRAY['ok'::text, 'error'::text, 'timeout'::text, 'oom'::text, 'worker_lost'::text, 'infeasible'::text, 'invalid'::text, 'cancelled'::text]))))
 );
 CREATE TABLE public.attempt_text (
     attempt_id bigint NOT NULL,
@@ -83,7 +83,7 @@ CREATE TABLE public.trial (
     last_id bigint,
     CONSTRAINT trial_check CHECK (((state = 'leased'::text) = ((lease_owner IS NOT NULL) AND (lease_until IS NOT NULL)))),
     CONSTRAINT trial_check1 CHECK (((state = 'done'::text) = (accepted_id IS NOT NULL))),
-    CONSTRAINT trial_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'leased'::text, 'done'::text, 'failed'::text, 'quarantined'::text])))
+    CONSTRAINT trial_state_check CHECK (((state = 'done'::text) OR (state = ANY (ARRAY['pending'::text, 'leased'::text, 'done'::text, 'failed'::text, 'quarantined'::text]))))
 );
 CREATE VIEW public.attempts AS
  SELECT a.key AS attempt,
@@ -216,8 +216,11 @@ CREATE TABLE public.curve_point (
     step double precision NOT NULL,
     value double precision,
     kind text NOT NULL,
-    CONSTRAINT curve_point_check CHECK (((kind = 'finite'::text) = (value IS NOT NULL))),
-    CONSTRAINT curve_point_kind_check CHECK ((kind = ANY (ARRAY['finite'::text, 'nan'::text, '+inf'::text, '-inf'::text])))
+    CONSTRAINT curve_point_check CHECK (
+CASE
+    WHEN (kind = 'finite'::text) THEN (value IS NOT NULL)
+    ELSE ((value IS NULL) AND (kind = ANY (ARRAY['nan'::text, '+inf'::text, '-inf'::text])))
+END)
 );
 CREATE TABLE public.metric (
     id bigint NOT NULL,
@@ -345,8 +348,11 @@ CREATE TABLE public.measurement (
     metric_id bigint NOT NULL,
     value double precision,
     kind text NOT NULL,
-    CONSTRAINT measurement_check CHECK (((kind = 'finite'::text) = (value IS NOT NULL))),
-    CONSTRAINT measurement_kind_check CHECK ((kind = ANY (ARRAY['finite'::text, 'nan'::text, '+inf'::text, '-inf'::text])))
+    CONSTRAINT measurement_check CHECK (
+CASE
+    WHEN (kind = 'finite'::text) THEN (value IS NOT NULL)
+    ELSE ((value IS NULL) AND (kind = ANY (ARRAY['nan'::text, '+inf'::text, '-inf'::text])))
+END)
 );
 CREATE TABLE public.method (
     method text NOT NULL,
@@ -529,9 +535,9 @@ INSERT INTO public.attempt_text VALUES
 	(8, 'line 1
 line 2', 'out', '');
 INSERT INTO public.claim VALUES
-	('demo-claim', 6, 'demo', 'A beats B.', 'demo/t', 'loss', '{"kind":"better","margin":0.5}', 'hash-2', '2026-11-23 16:35:30.199328+00');
+	('demo-claim', 6, 'demo', 'A beats B.', 'demo/t', 'loss', '{"kind":"better","margin":0.5}', 'hash-2', '2026-11-23 16:57:35.822559+00');
 INSERT INTO public.claim_revision VALUES
-	(1, 'demo-claim', 'hash-1', 'A beats B.', '{"kind":"better","margin":0.0}', '2026-11-23 16:35:29.998193+00', '2026-11-23 16:35:30.198316+00');
+	(1, 'demo-claim', 'hash-1', 'A beats B.', '{"kind":"better","margin":0.0}', '2026-11-23 16:57:35.7411+00', '2026-11-23 16:57:35.821907+00');
 INSERT INTO public.curve_point VALUES
 	(1, 2, 1, 0, 'finite'),
 	(1, 2, 2, -1.5, 'finite'),
@@ -665,7 +671,7 @@ INSERT INTO public.paper VALUES
 	(6, 'A paper', 'demo', 'core', 'loss');
 INSERT INTO public.run VALUES
 	(1, 'run-1', 'suite', 'name: suite
-', 'inline', '["assay","run"]', 4, '2026-11-23 16:35:30.012423+00', '2026-11-23 16:35:30.217351+00', 'complete', 1);
+', 'inline', '["assay","run"]', 4, '2026-11-23 16:57:35.752776+00', '2026-11-23 16:57:35.827721+00', 'complete', 1);
 INSERT INTO public.run_trial VALUES
 	(1, 1),
 	(1, 2),
@@ -710,10 +716,10 @@ INSERT INTO public.trial VALUES
 	(6, 'demo/t|demo/b|[]|2', 1, 2, 2, 'failed', NULL, NULL, 1, NULL, 7),
 	(1, 'demo/t|demo/a|[]|0', 1, 1, 0, 'done', NULL, NULL, 2, 1, 6),
 	(7, 'demo/t|demo/a|[]|3', 1, 1, 3, 'pending', NULL, NULL, 1, NULL, 8),
-	(8, 'demo/t|demo/b|[]|3', 1, 2, 3, 'leased', 'somebody', 1795452330.160612, 0, NULL, NULL);
+	(8, 'demo/t|demo/b|[]|3', 1, 2, 3, 'leased', 'somebody', 1795453655.801411, 0, NULL, NULL);
 INSERT INTO public.verdict VALUES
-	(1, 'demo-claim', 'hash-1', 'inconclusive', -0.5, -0.7, 'Infinity', 5, 0.01, 'paired t', '{"note":"é"}', '["a","b"]', '2026-11-23 16:35:30.176836+00'),
-	(2, 'demo-claim', 'hash-1', 'supported', -0.5, -0.7, 1, 5, 0.01, 'paired t', '{"note":"é"}', '["a","b"]', '2026-11-23 16:35:30.184326+00');
+	(1, 'demo-claim', 'hash-1', 'inconclusive', -0.5, -0.7, 'Infinity', 5, 0.01, 'paired t', '{"note":"é"}', '["a","b"]', '2026-11-23 16:57:35.809695+00'),
+	(2, 'demo-claim', 'hash-1', 'supported', -0.5, -0.7, 1, 5, 0.01, 'paired t', '{"note":"é"}', '["a","b"]', '2026-11-23 16:57:35.815918+00');
 ALTER TABLE ONLY public.alembic_version
     ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
 ALTER TABLE ONLY public.attempt
@@ -782,14 +788,6 @@ ALTER TABLE ONLY public.attempt
     ADD CONSTRAINT attempt_trial_id_fkey FOREIGN KEY (trial_id) REFERENCES public.trial(id);
 ALTER TABLE ONLY public.claim_revision
     ADD CONSTRAINT claim_revision_claim_fkey FOREIGN KEY (claim) REFERENCES public.claim(claim);
-ALTER TABLE ONLY public.curve_point
-    ADD CONSTRAINT curve_point_attempt_id_fkey FOREIGN KEY (attempt_id) REFERENCES public.attempt(id);
-ALTER TABLE ONLY public.curve_point
-    ADD CONSTRAINT curve_point_metric_id_fkey FOREIGN KEY (metric_id) REFERENCES public.metric(id);
-ALTER TABLE ONLY public.measurement
-    ADD CONSTRAINT measurement_attempt_id_fkey FOREIGN KEY (attempt_id) REFERENCES public.attempt(id);
-ALTER TABLE ONLY public.measurement
-    ADD CONSTRAINT measurement_metric_id_fkey FOREIGN KEY (metric_id) REFERENCES public.metric(id);
 ALTER TABLE ONLY public.run
     ADD CONSTRAINT run_environment_id_fkey FOREIGN KEY (environment_id) REFERENCES public.environment(id);
 ALTER TABLE ONLY public.run_trial

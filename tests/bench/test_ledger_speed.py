@@ -1,0 +1,335 @@
+"""How fast the ledger is, as ratios to the same work done by hand, in the same process and minute (issue 3, "done when")."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from db import open_ledger
+from db.bundle import export_bundle, import_bundle
+from db.bundle.layout import FILES, MANIFEST, TIME, path_of, sha256
+from db.records import Attempt, Trial
+from db.testing import ENVIRONMENT, RUN, START, attempt, trial
+from tests.db.conftest import Server
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
+ROOT = Path(__file__).parents[2]
+
+#: Trials per commit: what the recorder sends when trials take milliseconds.
+GROUP = 100
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp(prefix="assay-bench-pg-"))
+    server = Server(folder)
+    yield server
+    server.handle.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def report(name: str, **numbers: float) -> None:
+    """One line per measurement, kept by `make bench`."""
+    print(f"\nBENCH {name} " + " ".join(f"{key}={value:.4g}" for key, value in numbers.items()))
+
+
+def seconds(work: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
+    start = clock()
+    work()
+    return clock() - start
+
+
+# -- recording ----------------------------------------------------------------------------------------------------------------------
+def work(trials: int, metrics: int) -> tuple[list[Trial], list[Attempt]]:
+    """Trials with five seeds per configuration, and one ok attempt each."""
+    made: list[Trial] = []
+    for arm in range(trials // 5):
+        first = trial(0, bits=arm)
+        made += [replace(first, seed=seed, key=f"{first.key}{seed}") for seed in range(5)]
+    return made, [attempt(item, {f"m{index}": index * 1.1 + item.seed for index in range(metrics)}) for item in made]
+
+
+def ours(url: str, trials: list[Trial], attempts: list[Attempt]) -> Callable[[], None]:
+    ledger = open_ledger(url, create=True)
+    ledger.start_run(RUN, ENVIRONMENT)
+
+    def record() -> None:
+        ledger.submit(RUN.id, trials)
+        for first in range(0, len(attempts), GROUP):
+            ledger.record(attempts[first : first + GROUP], [ENVIRONMENT])
+        ledger.close()
+
+    return record
+
+
+def raw_rows(count: int, metrics: int, time: Any) -> tuple[list[Any], list[Any], list[Any]]:
+    trials = [(i, f"demo/t|{i:050d}", 1, 1, i, "pending", None, None, 0, None, None) for i in range(1, count + 1)]
+    attempts = [(i, f"demo/t#{i:050d}", i, 1, 1, "ok", 1, time, time, 2.0, 1.5, "worker-1", None, "", "{}") for i in range(1, count + 1)]
+    measurements = [(i, k + 1, k * 1.1, "finite") for i in range(1, count + 1) for k in range(metrics)]
+    return trials, attempts, measurements
+
+
+DICTIONARIES = (
+    "INSERT INTO task_config VALUES (1, 'f', 't', 1, '{}', 'd', 1)",
+    "INSERT INTO method_config VALUES (1, 'm', 1, '{}')",
+    "INSERT INTO run VALUES (1, 'r', '', '', '', '[]', 0, '2026-01-01', NULL, 'running', NULL)",
+)
+METRIC = "INSERT INTO metric VALUES ({id}, 't', 'm{id}', '', 'none', '', 0, NULL, 0)"
+
+
+def raw_sqlite(path: Path, count: int, metrics: int) -> Callable[[], None]:
+    """The same rows in the same tables with the same commits, ids known beforehand, prepared tuples, nothing else."""
+    open_ledger(path, create=True).close()
+    connection = sqlite3.connect(path, isolation_level=None)
+    for pragma in ("synchronous = NORMAL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+    for statement in (*DICTIONARIES, *(METRIC.format(id=k + 1) for k in range(metrics))):
+        connection.execute(statement)
+    trials, attempts, measurements = raw_rows(count, metrics, "2026-11-23T12:00:00.123456+00:00")
+
+    def record() -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(f"INSERT INTO trial VALUES ({','.join('?' * 11)})", trials)
+        connection.executemany("INSERT INTO run_trial VALUES (1, ?)", [row[:1] for row in trials])
+        connection.execute("COMMIT")
+        for first in range(0, count, GROUP):
+            some = attempts[first : first + GROUP]
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(f"INSERT INTO attempt VALUES ({','.join('?' * 15)})", some)
+            connection.executemany("INSERT INTO measurement VALUES (?,?,?,?)", measurements[first * metrics : (first + GROUP) * metrics])
+            connection.executemany(
+                "UPDATE trial SET state = 'done', attempts = 1, accepted_id = ?, last_id = ? WHERE id = ?", [row[:1] * 3 for row in some]
+            )
+            connection.execute("COMMIT")
+        connection.close()
+
+    return record
+
+
+@pytest.mark.parametrize(("metrics", "count"), [(3, 5000), (100, 1000)])
+def test_recording_on_sqlite_reaches_half_of_raw_sqlite3(tmp_path: Path, metrics: int, count: int) -> None:
+    ratios = []
+    for repeat in range(5):
+        mine = seconds(ours(str(tmp_path / f"ours{repeat}.db"), *work(count, metrics)), time.process_time)
+        raw = seconds(raw_sqlite(tmp_path / f"raw{repeat}.db", count, metrics), time.process_time)
+        ratios.append(raw / mine)
+        report("record-sqlite", metrics=metrics, ours_per_s=count / mine, raw_per_s=count / raw, ratio=raw / mine)
+    assert median(ratios) >= 0.5
+
+
+def raw_postgres(url: str, count: int, metrics: int) -> Callable[[], None]:
+    """The same by psycopg: COPY for inserts, one UPDATE per group."""
+    import psycopg
+
+    open_ledger(url, create=True).close()
+    connection = psycopg.connect(url)
+    for statement in (*DICTIONARIES, *(METRIC.format(id=k + 1) for k in range(metrics))):
+        connection.execute(statement)  # type: ignore[arg-type]
+    connection.commit()
+    trials, attempts, measurements = raw_rows(count, metrics, START)
+
+    def copy(table: str, rows: list[Any]) -> None:
+        with connection.cursor().copy(f"COPY {table} FROM STDIN") as stream:  # type: ignore[arg-type]
+            for row in rows:
+                stream.write_row(row)
+
+    def record() -> None:
+        copy("trial", trials)
+        copy("run_trial", [(1, row[0]) for row in trials])
+        connection.commit()
+        for first in range(0, count, GROUP):
+            some = attempts[first : first + GROUP]
+            copy("attempt", some)
+            copy("measurement", measurements[first * metrics : (first + GROUP) * metrics])
+            with connection.cursor() as cursor:
+                cursor.executemany(
+                    "UPDATE trial SET state = 'done', attempts = 1, accepted_id = %s, last_id = %s WHERE id = %s",
+                    [row[:1] * 3 for row in some],
+                )
+            connection.commit()
+        connection.close()
+
+    return record
+
+
+@pytest.mark.parametrize(("metrics", "count"), [(3, 5000), (100, 1000)])
+def test_recording_on_postgresql_reaches_half_of_psycopg(postgres: Server, metrics: int, count: int) -> None:
+    ratios = []
+    for _ in range(5):
+        mine = seconds(ours(postgres.new_database(), *work(count, metrics)))
+        raw = seconds(raw_postgres(postgres.new_database(), count, metrics))
+        ratios.append(raw / mine)
+        report("record-postgresql", metrics=metrics, ours_per_s=count / mine, raw_per_s=count / raw, ratio=raw / mine)
+    assert median(ratios) >= 0.5
+
+
+# -- bundles ------------------------------------------------------------------------------------------------------------------------
+def make_bundle(folder: Path, arms: int, seeds: int, metrics: int, scratch: Path) -> Path:
+    """A bundle with arms x seeds trials of `metrics` measurements each, written by Arrow."""
+    with open_ledger(scratch / f"{folder.name}-seed.db", create=True) as ledger:
+        ledger.start_run(RUN, ENVIRONMENT)
+        ledger.submit(RUN.id, [trial(0)])
+        ledger.record([attempt(trial(0), {f"m{index}": 1.0 for index in range(metrics)})], [ENVIRONMENT])
+        export_bundle(ledger, folder)  # type: ignore[arg-type]
+    count = arms * seeds
+    template = {name: pq.read_table(path_of(folder, name)) for name in ("trials", "attempts", "measurements", "run_trials")}
+    ids = np.arange(1, count + 1)
+    keys = [f"{number:064x}" for number in ids]
+    params = [f'{{"arm":{arm}}}' for arm in range(arms)]
+    random = np.random.default_rng(0)
+    times = pa.array([datetime.fromtimestamp(1.79e9, START.tzinfo) + timedelta(seconds=1)] * count, TIME)
+
+    def fill(name: str, length: int, **columns: Any) -> None:
+        table = template[name]
+        arrays = {
+            field.name: pa.repeat(table.column(field.name)[0].as_py(), length).cast(field.type)
+            for field in table.schema
+            if field.name not in columns
+        }
+        write(
+            name,
+            pa.table({field.name: columns.get(field.name, arrays.get(field.name)) for field in table.schema}, schema=FILES[name].schema),
+        )
+
+    def write(name: str, table: pa.Table) -> None:
+        pq.write_table(table, path_of(folder, name), compression="zstd")
+        manifest["files"][name] = {"rows": table.num_rows, "bytes": 0, "sha256": sha256(path_of(folder, name))}
+
+    manifest = json.loads((folder / MANIFEST).read_text())
+    arm_params = pa.DictionaryArray.from_arrays(pa.array(np.repeat(np.arange(arms), seeds).astype(np.int32)), pa.array(params))
+    fill("trials", count, trial=pa.array(keys), method_params=arm_params, seed=pa.array(np.tile(np.arange(seeds), arms)))
+    fill("run_trials", count, trial=pa.array(keys))
+    fill("attempts", count, attempt_id=pa.array(ids), attempt=pa.array(keys), trial=pa.array(keys), started=times, finished=times)
+    with pq.ParquetWriter(path_of(folder, "measurements"), FILES["measurements"].schema, compression="zstd") as writer:
+        metric_ids = np.arange(1, metrics + 1)
+        for first in range(0, count, 10_000):
+            some = ids[first : first + 10_000]
+            size = len(some) * metrics
+            columns = [
+                pa.array(np.repeat(some, metrics)),
+                pa.array(np.tile(metric_ids, len(some))),
+                pa.array(random.normal(size=size)),
+                pa.DictionaryArray.from_arrays(pa.array(np.zeros(size, np.int32)), pa.array(["finite"])),
+            ]
+            writer.write_batch(pa.record_batch(columns, schema=FILES["measurements"].schema))
+    manifest["files"]["measurements"] = {"rows": count * metrics, "bytes": 0, "sha256": sha256(path_of(folder, "measurements"))}
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    return folder
+
+
+def adbc_ingest(folder: Path, connect: Callable[[], Any]) -> None:
+    """The bundle's trials, attempts and measurements into plain tables without keys or checks."""
+    with connect() as connection, connection.cursor() as cursor:
+        for name in ("trials", "run_trials", "attempts", "measurements"):
+            for number, batch in enumerate(pq.ParquetFile(path_of(folder, name)).iter_batches(100_000)):
+                table = pa.Table.from_batches([batch])
+                plain = pa.table(
+                    {f.name: table[f.name].cast(pa.string()) if pa.types.is_dictionary(f.type) else table[f.name] for f in table.schema}
+                )
+                cursor.adbc_ingest(f"plain_{name}", plain, mode="append" if number else "create")
+            connection.commit()
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_import_of_a_million_measurements_runs_half_as_fast_as_adbc(tmp_path: Path, database: str, request: pytest.FixtureRequest) -> None:
+    folder = make_bundle(tmp_path / "million", 500, 20, 100, tmp_path)
+    ratios = []
+    for repeat in range(3):
+        if database == "sqlite":
+            import adbc_driver_sqlite.dbapi as adbc_sqlite
+
+            url, plain = str(tmp_path / f"ours{repeat}.db"), tmp_path / f"adbc{repeat}.db"
+            connect = lambda plain=plain: adbc_sqlite.connect(str(plain))  # noqa: E731
+        else:
+            import adbc_driver_postgresql.dbapi as adbc_postgresql
+
+            server: Server = request.getfixturevalue("postgres")
+            url, other = server.new_database(), server.new_database()
+            connect = lambda other=other: adbc_postgresql.connect(other)  # noqa: E731
+        open_ledger(url, create=True).close()
+        with open_ledger(url) as ledger:
+            mine = seconds(lambda ledger=ledger: import_bundle(ledger, folder))
+            assert ledger.query("SELECT sum(n) AS n FROM leaderboard").to_pylist() == [{"n": 1_000_000}]
+        raw = seconds(lambda connect=connect: adbc_ingest(folder, connect))
+        ratios.append(raw / mine)
+        report(f"import-{database}", ours_rows_per_s=1e6 / mine, adbc_rows_per_s=1e6 / raw, ratio=raw / mine)
+    assert median(ratios) >= 0.5
+
+
+# -- ten million --------------------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module", params=[1_000_000, 10_000_000], ids=["1M", "10M"])
+def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path, Path]:
+    """(measurements, SQLite ledger, scores as one flat Parquet file with dictionary columns)."""
+    scratch = tmp_path_factory.mktemp("large")
+    folder = make_bundle(scratch / "bundle", 1000, request.param // 20_000, 20, scratch)
+    path = scratch / "large.db"
+    with open_ledger(path, create=True) as ledger:
+        import_bundle(ledger, folder)  # type: ignore[arg-type]
+    trials, rows = pq.read_table(path_of(folder, "trials")), pq.read_table(path_of(folder, "measurements"))
+    names = dict(enumerate(["", *pq.read_table(path_of(folder, "metrics")).column("metric").to_pylist()]))
+    at = pa.array(rows["attempt_id"].to_numpy() - 1)
+    columns = ("family", "task", "task_version", "task_params", "method", "method_version", "method_params", "data_fingerprint", "protocol")
+    metric = pa.DictionaryArray.from_arrays(rows["metric_id"].combine_chunks().cast(pa.int32()), pa.array(list(names.values())))
+    flat = pa.table({**{name: trials[name].take(at) for name in columns}, "metric": metric, "value": rows["value"]})
+    pq.write_table(flat, scratch / "scores.parquet", compression="zstd")
+    return request.param, path, scratch / "scores.parquet"
+
+
+def test_leaderboard_answers_within_three_times_duckdb(large: tuple[int, Path, Path]) -> None:
+    """By the table `summary`, which changes in the transaction that accepts an attempt."""
+    import duckdb
+
+    count, path, parquet = large
+    keys = "family, task, task_version, task_params, method, method_version, method_params, metric, data_fingerprint, protocol"
+    aggregate = f"SELECT {keys}, count(value), avg(value), stddev_samp(value), min(value), max(value) FROM '{parquet}' GROUP BY ALL"
+    other = duckdb.connect(config={"threads": 2})
+    with open_ledger(path, read_only=True) as ledger:
+        board = f"SELECT {keys}, n, mean, sd, min, max FROM leaderboard"
+        mine = median(seconds(lambda: ledger.query(board)) for _ in range(5))
+        theirs = median(seconds(lambda: other.execute(aggregate).to_arrow_table()) for _ in range(5))
+        report("leaderboard", measurements=count, ours_ms=mine * 1e3, duckdb_ms=theirs * 1e3, ratio=mine / theirs)
+        assert ledger.query("SELECT sum(n) AS n, count(*) AS cells FROM leaderboard").to_pylist() == [{"n": count, "cells": 20_000}]
+        assert other.execute(f"SELECT count(*) FROM ({aggregate})").fetchone() == (20_000,)
+    assert mine <= 3 * theirs
+
+
+def test_export_streams(large: tuple[int, Path, Path], tmp_path: Path) -> None:
+    """Peak memory of a process that exports; ten million rows of 28 bytes would be 280 MB as Arrow and gigabytes as Python objects."""
+    count, path, _ = large
+    program = (
+        "import resource, sys\nfrom pathlib import Path\nfrom db import open_ledger\nfrom db.bundle import export_bundle\n"
+        "ledger = open_ledger(sys.argv[1])\nledger.query('SELECT 1')\nbefore = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "rows = export_bundle(ledger, Path(sys.argv[2]))\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, rows['measurements'])"
+    )
+    command = [sys.executable, "-c", program, str(path), str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    kibibytes, rows = map(int, done.stdout.split())
+    report("export-memory", measurements=count, mebibytes=kibibytes / 1024)
+    assert rows == count
+    assert kibibytes < 400 * 1024
+
+
+def test_listing_runs_does_not_depend_on_measurements(large: tuple[int, Path, Path]) -> None:
+    _, path, _ = large
+    with open_ledger(path, read_only=True) as ledger:
+        listing = median(seconds(lambda: ledger.query("SELECT * FROM runs")) for _ in range(20))
+    report("list-runs", measurements=large[0], ms=listing * 1e3, peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
