@@ -204,4 +204,14 @@ CLAIMS = [
     *_prediction_claims(),
     *_qat_claims(),
     *_encoder_claims(),
+    *(
+        Claim(
+            f"data-{ratio}x-under-1-percent", 39, f"Error-bounded compression shrinks training tables {ratio}-fold at under 1 point, "
+            "averaged over five data sets", "ratio", "quantization/data", "compressed_share",
+            Arm("quantization/data-uniform", {"bound": 0.05}), Arm("quantization/data-raw"), {}, effect="ratio", margin=1 / ratio,
+            options={"quality": "quality", "within": 0.01},
+            note="The paper improves on 50 to 100-fold ratios of large scientific data; headers weigh on these tables of 1 to 320 kB.",
+        )
+        for ratio in (5, 10)
+    ),
 ]  # fmt: skip
