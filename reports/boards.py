@@ -6,10 +6,10 @@ Reads only the ledger's public views; nothing here computes a statistic or forma
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from db.ledger import Ledger
 from reports.errors import BadQuestion, NothingToReport
+from reports.params import differing, natural, plain
 from reports.provenance import Coordinates
 from reports.stats.distributions import Floats
 
@@ -114,6 +115,7 @@ class Question:
     task: str = ""
     where: tuple[str, ...] = ()
     old_versions: bool = False
+    since: str = ""  #: only trials that finished on or after this ISO date or time (UTC)
 
 
 def families(ledger: Ledger) -> list[str]:
@@ -127,6 +129,8 @@ def load_boards(ledger: Ledger, question: Question) -> list[Board]:
     condition = "family = :family"
     if question.task:
         condition, params["task"] = condition + " AND task = :task", _task_id(question)
+    if question.since:
+        condition, params["since"] = condition + " AND finished >= :since", _moment(question.since)
     trials = ledger.query(
         "SELECT trial, task, task_version, task_params, method, method_version, method_params, seed, state FROM trials "
         f"WHERE {condition} ORDER BY task, trial",
@@ -137,7 +141,8 @@ def load_boards(ledger: Ledger, question: Question) -> list[Board]:
     catalogue = Catalogue.read(ledger, question.family)
     trials, hidden = _newest_versions(trials, question)
     trials = _where(trials, question.where)
-    scores = ledger.query(f"SELECT trial, metric, value, kind FROM scores WHERE {condition}", params)
+    scored = {name: value for name, value in params.items() if name != "since"}
+    scores = ledger.query(f"SELECT trial, metric, value, kind FROM scores WHERE {condition.partition(' AND finished')[0]}", scored)
     boards = _assemble(question.family, trials, scores, catalogue)
     for board in boards:
         if hidden.get(board.task):
@@ -151,8 +156,18 @@ def _task_id(question: Question) -> str:
     return question.task if "/" in question.task else f"{question.family}/{question.task}"
 
 
+def _moment(text: str) -> str:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadQuestion(f"--since {text!r} is not a date like 2026-11-23 or a time like 2026-11-23T15:04 (UTC).") from error
+    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC).isoformat(timespec="microseconds")
+
+
 def _nothing(ledger: Ledger, question: Question) -> Exception:
     known = families(ledger)
+    if question.since and question.family in known:
+        return NothingToReport(f"No trial of {question.task or question.family} finished since {question.since}.")
     if question.family not in known:
         held = ", ".join(known) if known else "nothing yet (assay run SUITE fills it)"
         return BadQuestion(f"The ledger holds no results of a family {question.family!r}; it holds {held}.")
@@ -239,7 +254,7 @@ def _where(trials: pa.Table, conditions: Sequence[str]) -> pa.Table:
             for text in {*trials["method_params"].to_pylist(), *trials["task_params"].to_pylist()}:
                 params = json.loads(text)
                 names |= params.keys()
-                found[text] = name in params and wanted in (_plain(params[name]), str(params[name]))
+                found[text] = name in params and wanted in (plain(params[name]), str(params[name]))
             if name not in names:
                 raise BadQuestion(f"--where {condition!r}: no param is called {name!r}; params here: {', '.join(sorted(names)) or 'none'}.")
             pairs = zip(trials["method_params"].to_pylist(), trials["task_params"].to_pylist(), strict=True)
@@ -365,29 +380,3 @@ def _entries(heads: Sequence[Mapping[str, Any]], catalogue: Catalogue) -> list[E
             label = f"{label} [{head['method']}]"  # two methods chose the same label
         out.append(Entry(head["method"], head["method_version"], head["method_params"], label, shorts[at], paper, knowledge))
     return out
-
-
-def differing(params: Sequence[str], versions: Sequence[int]) -> list[str]:
-    """`name=value` of those params that are not equal in all the JSON texts; the version too where versions differ."""
-    parsed = [json.loads(text) for text in params]
-    names = sorted({name for one in parsed for name in one})
-    varying = [name for name in names if len({json.dumps(one.get(name, ...), sort_keys=True, default=str) for one in parsed}) > 1]
-    shown = [" ".join(f"{name}={_plain(one[name])}" for name in varying if name in one) for one in parsed]
-    if len(set(versions)) > 1:
-        shown = [f"{text} v{version}".strip() for text, version in zip(shown, versions, strict=True)]
-    return shown
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return json.dumps(value)
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float):
-        return f"{value:g}"
-    return json.dumps(value, separators=(",", ":"))
-
-
-def natural(text: str) -> list[tuple[int, float, str]]:
-    """A sort key that puts bits=10 after bits=9."""
-    return [(0, float(part), "") if part.replace(".", "", 1).isdigit() else (1, 0.0, part) for part in re.split(r"(\d+(?:\.\d+)?)", text)]

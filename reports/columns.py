@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,8 @@ from reports.document import Align, Cell, Tone
 from reports.errors import BadQuestion
 from reports.numbers import formatter
 from reports.standings import Standing
+from reports.stats.multiplicity import holm
+from reports.stats.paired import paired_t
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,53 @@ COLUMNS: dict[str, BoardColumn] = {
         BoardColumn("paper", "paper", _paper, "right", doc="Number in the list of papers (assay papers).", shown=False),
     )
 }
+
+
+def versus(baseline: str) -> BoardColumn:
+    """A column of paired differences from one method: its id or name within the family, optionally with `:param=value,...`.
+
+    Significance is Holm's over the rows compared. Boards without the baseline, or with several of its configurations, raise BadQuestion.
+    """
+
+    def compute(standing: Standing, entries: Sequence[int]) -> list[Cell]:
+        base = _baseline(standing, baseline)
+        others = [at for at in standing.ranked if at != base]
+        rows = {at: standing.matrix[at] - standing.matrix[base] for at in others}
+        tests = {at: paired_t(row[~np.isnan(row)]) for at, row in rows.items()}
+        adjusted = dict(zip(others, holm(np.array([tests[at].p for at in others])), strict=True))
+        write = formatter([one.effect for one in tests.values()], [(one.high - one.low) / 2 for one in tests.values()])
+        cells = []
+        for at in entries:
+            if at == base:
+                cells.append(Cell("baseline", tone="muted"))
+                continue
+            if at not in tests or tests[at].n < 2:
+                cells.append(Cell("–"))
+                continue
+            one, sure = tests[at], adjusted[at] < 1 - standing.level
+            good = (one.effect < 0) == standing.lower_is_better
+            tone: Tone = "plain" if not sure or standing.metric.direction == "none" else "good" if good else "bad"
+            text = f"{write(one.effect)} [{write(one.low)}, {write(one.high)}]{'*' if sure else ''}"
+            cells.append(Cell(text, one.effect, one.low, one.high, tone=tone, note=f"{one.test}, {one.n} seeds"))
+        return cells
+
+    doc = "Paired difference from the baseline with 95 % interval; * where it is not zero (paired t, Holm over the rows, 5 %)."
+    return BoardColumn("versus", f"against {baseline}", compute, "right", doc)
+
+
+def _baseline(standing: Standing, wanted: str) -> int:
+    name, _, params = wanted.partition(":")
+    conditions = dict(part.partition("=")[::2] for part in params.split(",") if part)
+    found = []
+    for at, entry in enumerate(standing.board.entries):
+        own = json.loads(entry.params)
+        if name in (entry.method, entry.method.rpartition("/")[2]) and all(str(own.get(key)) == value for key, value in conditions.items()):
+            found.append(at)
+    if len(found) != 1:
+        names = "; ".join(standing.board.entries[at].name for at in found[:6])
+        several = f"has {len(found)} configurations ({names}): pick one with {name}:NAME=VALUE" if found else "has no result"
+        raise BadQuestion(f"The baseline {wanted!r} {several} on {standing.board.name}.")
+    return found[0]
 
 
 def add_column(column: BoardColumn) -> None:

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from db.ledger import Ledger
-from reports.boards import differing
 from reports.document import Cell, Column, Document, Row, Section, Table, Text
 from reports.errors import BadQuestion, NotPaired
 from reports.numbers import formatter
+from reports.params import differing
 from reports.sides import By, Group, Side, kind_of, load_side
 from reports.stats.distributions import student_cdf, student_quantile
 from reports.stats.multiplicity import holm

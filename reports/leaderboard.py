@@ -7,20 +7,25 @@ from dataclasses import replace
 
 from reports.anchors import anchor
 from reports.boards import Board
-from reports.columns import metric_cells, select
+from reports.columns import metric_cells, select, versus
 from reports.document import Column, Document, Row, Section, Table
 from reports.standings import POLICY_TEXT, Policy, Standing, standing
 
 
 def board_table(
-    ranked: Standing, *, columns: Sequence[str] | None = None, all_metrics: bool = False, top: int | None = None, linked: bool = False
+    ranked: Standing,
+    *,
+    columns: Sequence[str] | None = None,
+    all_metrics: bool = False,
+    top: int | None = None,
+    linked: bool = False,
+    baseline: str = "",
 ) -> Table:
     """The leaderboard of one board. `all_metrics` adds the other scalar metrics; `top` keeps the first rows and counts the rest.
     `linked`: the document has a part per method (`reports.pages.methods_page`)."""
     board = ranked.board
-    chosen = [
-        column for column in select(columns) if all(metric in board.values for metric in column.needs) and (columns or column.when(ranked))
-    ]
+    offered = [*select(columns), *([versus(baseline)] if baseline else [])]
+    chosen = [column for column in offered if all(metric in board.values for metric in column.needs) and (columns or column.when(ranked))]
     heads = [
         Column(
             column.key,
@@ -74,13 +79,14 @@ def leaderboard(
     all_metrics: bool = False,
     top: int | None = None,
     level: float = 0.95,
+    baseline: str = "",
 ) -> Document:
     """The leaderboards of a family. Metrics of several boards may differ; `metric` must exist on each board."""
     sections = tuple(
         Section(
             board.name,
             f"board-{board.anchor}",
-            (board_table(standing(board, metric, policy, level), columns=columns, all_metrics=all_metrics, top=top),),
+            (board_table(standing(board, metric, policy, level), columns=columns, all_metrics=all_metrics, top=top, baseline=baseline),),
             summary=board.doc.strip().split("\n")[0],
         )
         for board in boards

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from db.ledger import Ledger
-from reports.boards import differing
 from reports.errors import BadQuestion
+from reports.params import differing
 
 By = Literal["method", "commit", "machine", "ledger"]
 

@@ -29,6 +29,8 @@ def leaderboard(
     missing: Annotated[str, typer.Option(help="How failed and missing results count: drop, worst or impute.")] = "drop",
     all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Add every other metric.")] = False,
     old_versions: Annotated[bool, typer.Option("--old-versions", help="Also show older versions of tasks and methods.")] = False,
+    since: Annotated[str, typer.Option(help="Only trials that finished on or after this date or time (UTC).")] = "",
+    baseline: Annotated[str, typer.Option(help="Add paired differences from this method (NAME or NAME:param=value).")] = "",
     top: Annotated[int, typer.Option(min=0, help="Rows per board on the terminal; 0 shows all.")] = 40,
     db: DbOption = DEFAULT_DB,
 ) -> None:
@@ -46,7 +48,7 @@ def leaderboard(
         families = [family] if family else list_families(ledger)
         if len(families) > 1 and output in ("json", "csv"):
             raise BadQuestion(f"One {output} document holds one family; name one of {', '.join(families)}.")
-        boards = {name: load_boards(ledger, Question(name, task, tuple(where or ()), old_versions)) for name in families}
+        boards = {name: load_boards(ledger, Question(name, task, tuple(where or ()), old_versions, since)) for name in families}
     for name in families:
         document = build(
             name,
@@ -55,6 +57,7 @@ def leaderboard(
             policy=cast(Policy, missing),
             columns=column,
             all_metrics=all_metrics,
+            baseline=baseline,
             top=top if output == "terminal" and top else None,
         )
         if output == "terminal":

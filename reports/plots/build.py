@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from reports.boards import natural
 from reports.curves import Curve
 from reports.numbers import formatter
+from reports.params import natural
 from reports.plots.figure import Axis, Figure, Panel, Point, Series
 from reports.plots.specs import FALLBACK, FAMILY_PLOTS, Curves, Intervals, Reliability, TradeOff
 from reports.standings import Standing

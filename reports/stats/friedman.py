@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -58,12 +59,18 @@ def nemenyi(ranking: Ranking) -> Floats:
     return range_sf(gaps / np.sqrt(k * (k + 1) / (6 * ranking.tasks)) * np.sqrt(2), k)
 
 
+@cache
+def _nodes() -> tuple[Floats, Floats]:
+    node, weight = np.polynomial.legendre.leggauss(200)
+    return node, weight
+
+
 def range_sf(q: Floats, k: int) -> Floats:
     """P(range of k standard normals > q), elementwise: the studentized range with infinite degrees of freedom.
 
     Integrates k phi(z) (Phi(z) - Phi(z - q))^(k-1) over z; scipy.stats has it too but takes a second to import.
     """
-    node, weight = np.polynomial.legendre.leggauss(200)
+    node, weight = _nodes()
     z = 9.0 * node
     density = 9.0 * weight * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
     inside = normal_cdf(z) - normal_cdf(z - np.asarray(q, dtype=np.float64)[..., None])

@@ -18,6 +18,7 @@ from reports.document import Cell
 from reports.errors import BadQuestion, NothingToReport
 from reports.leaderboard import board_table, leaderboard
 from reports.standings import standing
+from reports.stats import multiplicity
 
 TASK = "toy/t"
 
@@ -170,6 +171,35 @@ def test_third_parties_can_add_a_column(ledger: Ledger) -> None:
         assert table.rows[0].cells[1].value == pytest.approx(np.median(standing(board).matrix, axis=1).max())
     finally:
         del COLUMNS["median"]
+
+
+def test_differences_from_a_baseline_are_paired_t_tests_of_scipy_with_holm(ledger: Ledger) -> None:
+    boards = load_boards(ledger, Question("robust_training"))
+    table = leaderboard("robust_training", boards, baseline="pgd").tables()[0]
+    matrix, names = boards[0].values["robust_accuracy"], [entry.method for entry in boards[0].entries]
+    base = names.index("robust_training/pgd")
+    tests = {at: ss.ttest_rel(matrix[at], matrix[base]) for at in range(len(names)) if at != base}
+    p = multiplicity.holm(np.array([tests[at].pvalue for at in tests]))
+    for row in table.rows:
+        method_cell, cell = row.cells[1], row.cells[-1]
+        at = next(number for number, entry in enumerate(boards[0].entries) if entry.label == method_cell.text)
+        if at == base:
+            assert cell.text == "baseline"
+            continue
+        interval = tests[at].confidence_interval(0.95)
+        assert (cell.low, cell.high) == pytest.approx((interval.low, interval.high))
+        assert cell.text.endswith("*") == (p[list(tests).index(at)] < 0.05)
+    with pytest.raises(BadQuestion, match=r"3 configurations .*rtn:NAME=VALUE"):
+        leaderboard("quantization", load_boards(ledger, Question("quantization")), baseline="rtn")
+    assert leaderboard("quantization", load_boards(ledger, Question("quantization")), baseline="rtn:bits=4").tables()
+
+
+def test_since_keeps_trials_that_finished_later(ledger: Ledger) -> None:
+    assert load_boards(ledger, Question("pruning", since="2026-11-23"))[0].seeds == [0, 1, 2, 3, 4]
+    with pytest.raises(NothingToReport, match="No trial of pruning finished since 2026-11-24"):
+        load_boards(ledger, Question("pruning", since="2026-11-24"))
+    with pytest.raises(BadQuestion, match="not a date"):
+        load_boards(ledger, Question("pruning", since="yesterday"))
 
 
 def test_cell_ids_are_stable_over_ledgers_and_differ_between_cells(ledger: Ledger) -> None:

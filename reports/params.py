@@ -1,0 +1,35 @@
+"""Parameters as people read them: only those that differ, in natural order."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+
+def differing(params: Sequence[str], versions: Sequence[int]) -> list[str]:
+    """`name=value` of those params that are not equal in all the JSON texts; the version too where versions differ."""
+    parsed = [json.loads(text) for text in params]
+    names = sorted({name for one in parsed for name in one})
+    varying = [name for name in names if len({json.dumps(one.get(name, ...), sort_keys=True, default=str) for one in parsed}) > 1]
+    shown = [" ".join(f"{name}={plain(one[name])}" for name in varying if name in one) for one in parsed]
+    if len(set(versions)) > 1:
+        shown = [f"{text} v{version}".strip() for text, version in zip(shown, versions, strict=True)]
+    return shown
+
+
+def plain(value: Any) -> str:
+    """A JSON value without quotes around strings."""
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:g}"
+    return json.dumps(value, separators=(",", ":"))
+
+
+def natural(text: str) -> list[tuple[int, float, str]]:
+    """A sort key that puts bits=10 after bits=9."""
+    return [(0, float(part), "") if part.replace(".", "", 1).isdigit() else (1, 0.0, part) for part in re.split(r"(\d+(?:\.\d+)?)", text)]
