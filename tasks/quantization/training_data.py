@@ -85,7 +85,7 @@ class TrainingData(
         seconds = time.thread_time() - started
         if not isinstance(data, bytes) or not data:
             raise InvalidResult(f"{method.name}: compress must return bytes, not {type(data).__name__}.")
-        rebuilt = np.asarray(method.decompress(data, (x_train.shape[0], x_train.shape[1])))
+        rebuilt = np.ascontiguousarray(method.decompress(data, (x_train.shape[0], x_train.shape[1])))
         if rebuilt.shape != x_train.shape or not np.isfinite(rebuilt).all():
             raise InvalidResult(f"{method.name}: decompress must return finite values of shape {x_train.shape}.")
         spread = np.ptp(x_train, axis=0)
