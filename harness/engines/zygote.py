@@ -12,6 +12,7 @@ import ctypes
 import gc
 import os
 import pickle
+import shutil
 import signal
 import socket
 import subprocess
@@ -127,7 +128,6 @@ def serve_forks(fds: list[int], threads: int) -> None:
 
     `fds` are that supervisor's socket and, where others may connect, a listening one. A supervisor's workers die when it hangs up.
     """
-    die_with_parent(os.getppid())
     for name in PRELOAD:
         # A machine without torch can still run what does not need it.
         with contextlib.suppress(ModuleNotFoundError):
@@ -147,6 +147,7 @@ class _Nursery:
         self._listener = socket.socket(fileno=fds[1]) if len(fds) > 1 else None
         self._supervisors: dict[int, socket.socket] = {self._owner.fileno(): self._owner}
         self._workers: dict[int, socket.socket] = {}
+        self._scratch: dict[int, str] = {}  #: folders that a killed supervisor can't remove any more
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
         os.set_blocking(self._wake_read, False)
@@ -175,6 +176,7 @@ class _Nursery:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
+            self._scratch.pop(pid, None)
             self._tell(self._workers.pop(pid), ("exit", pid, status))
 
     def _hear(self, supervisor: socket.socket) -> None:
@@ -189,15 +191,18 @@ class _Nursery:
         ours = [*self._supervisors, self._wake_read, self._wake_write] + ([] if self._listener is None else [self._listener.fileno()])
         pid = _fork(ours, fds, spec)
         if pid:
-            self._workers[pid] = supervisor
+            self._workers[pid], self._scratch[pid] = supervisor, spec["scratch"]
         self._tell(supervisor, ("pid", token, pid))
         for passed in fds:
             os.close(passed)
 
     def _orphaned(self, supervisor: socket.socket) -> None:
-        for pid, owner in self._workers.items():
+        for pid, owner in list(self._workers.items()):
             if owner is supervisor or supervisor is self._owner:
                 kill_group(pid)
+                os.waitpid(pid, 0)  # before its folder goes, so that it can't put anything there any more
+                del self._workers[pid]
+                shutil.rmtree(self._scratch.pop(pid, ""), ignore_errors=True)
         if supervisor is self._owner:
             os._exit(0)
         del self._supervisors[supervisor.fileno()]

@@ -319,16 +319,21 @@ bench.run(toy_plan(toys("ok", range(400), seconds=0.02)))
 """
 
 
-def test_kill_minus_nine_of_the_coordinator_then_again_gives_every_trial_once(bench):
+def test_kill_minus_nine_of_the_coordinator_then_again_gives_every_trial_once(bench, tmp_path):
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
     plan = toy_plan(toys("ok", range(400), seconds=0.02))
     arguments = [sys.executable, "-c", _COORDINATOR, str(bench.folder), "process", "100"]
-    first = subprocess.Popen(arguments, cwd=Path(__file__).parents[2])
+    first = subprocess.Popen(arguments, cwd=Path(__file__).parents[2], env={**os.environ, "TMPDIR": str(scratch)})
     deadline = time.monotonic() + 100
     while bench.rows("SELECT COUNT(*) AS n FROM attempts")[0]["n"] < 50:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
+    while list(scratch.iterdir()):  # its workers die with it, and leave nothing behind
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     left = [planned for planned in plan.todo if bench.ledger.statuses([planned.trial.key])[planned.trial.key].state != "done"]
     assert 0 < len(left) < 400
     summary = bench.run(toy_plan(left))
