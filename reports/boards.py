@@ -196,7 +196,7 @@ class Catalogue:
             params,
         ).to_pylist()
         metrics: dict[str, dict[str, Metric]] = defaultdict(dict)
-        for row in sorted(rows, key=lambda row: not row["is_primary"]):
+        for row in sorted(rows, key=lambda row: (not row["is_primary"], row["metric"])):
             metric = Metric(
                 row["metric"],
                 "" if row["unit"] == "1" else row["unit"],
