@@ -193,7 +193,8 @@ class Standing:
         correction = "Holm" if len(self.board.entries) <= MOST_LETTERS else "Bonferroni"
         text = (
             f"Mean over seeds with Student's t {self.level:.0%} interval. Methods that share a letter can't be told apart: paired t tests "
-            f"over common seeds, {correction}'s correction over {pairs:,} pairs, {1 - self.level:.0%} level; so are the rank intervals."
+            f"over common seeds, {correction}'s correction over {pairs:,} pairs, {1 - self.level:.0%} level. "
+            "The rank intervals come from the same tests."
         )
         if len(self.ranked) > MOST_LETTERS:
             text += f" Letters are left out above {MOST_LETTERS} methods."
