@@ -66,7 +66,7 @@ def record(backend: Backend, dictionaries: Dictionaries, attempts: Sequence[Atte
     """See `Ledger.record`."""
     if not attempts and not environments:
         return 0
-    with _no_garbage_collection(), backend.write() as connection:
+    with no_garbage_collection(), backend.write() as connection:
         dictionaries.environments(connection, environments)
         attempts = unseen(backend, connection, attempts)
         if not attempts:
@@ -80,7 +80,7 @@ def record(backend: Backend, dictionaries: Dictionaries, attempts: Sequence[Atte
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     """A group makes thousands of tuples and no cycles: looking for some among them took a third of the time."""
     enabled = gc.isenabled()
     gc.disable()

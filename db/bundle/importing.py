@@ -75,7 +75,7 @@ class _Import:
         for batch in _batches(path_of(self.folder, "attempts"), ATTEMPTS):
             last = batch.column("attempt_id")[-1].as_py()
             values, curves = scalars.until(last), series.until(last)
-            with self.ledger.transaction() as connection:
+            with recording.no_garbage_collection(), self.ledger.transaction() as connection:
                 added = self._attempts(connection, batch, values, curves)
             attempts, replicates = attempts + added[0], replicates + added[1]
             measurements, points = measurements + added[2], points + added[3]
@@ -143,7 +143,7 @@ class _Import:
     def _trials(self) -> int:
         added = 0
         for batch in _batches(path_of(self.folder, "trials"), TRIALS):
-            with self.ledger.transaction() as connection:
+            with recording.no_garbage_collection(), self.ledger.transaction() as connection:
                 added += self._trial_batch(connection, batch)
         for batch in _batches(path_of(self.folder, "run_trials"), TRIALS):
             with self.ledger.transaction() as connection:
