@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -23,6 +23,8 @@ class Adversarial(ArmedTask, name="adversarial", label="adversarial bandit", acc
     all loss means jump between (0, gap) and (1 - gap, 1) in phases that last 1.6^n rounds, which misleads policies that trust averages.
     `swap`: stochastic until T/2, where the best arm becomes another; regret against a fixed arm may then be negative.
     """
+
+    check_params: ClassVar = {"arms": 3, "horizon": 60}
 
     arms: int = Field(8, ge=2, le=4096, description="number of arms K")
     horizon: int = Field(100_000, ge=10, le=1_000_000_000, description="rounds T")

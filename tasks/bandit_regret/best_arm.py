@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -24,6 +24,8 @@ class BestArm(Task, family="bandit_regret", name="best-arm", label="best beam", 
     The environment of paper 173 (holographic beamforming). The referee meters the plays: nobody can overspend. Flat tops make the
     probability of error meaningless, so the primary metric is the simple regret, the gain lost by the recommended beam.
     """
+
+    check_params: ClassVar = {"side": 4, "budget": 64, "runs": 2}
 
     side: int = Field(32, ge=2, le=128, description="beams per axis B; K = B^2")
     budget: int = Field(1024, ge=8, le=1_000_000, description="plays n")

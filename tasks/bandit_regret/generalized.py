@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -117,6 +117,8 @@ def smallest_slope(link: str, norm: float) -> float:
 class Glm(GlmTask, name="glm", label="logistic bandit", accepts=(GlmMethod,), seeds_together=True, seconds=0.5):
     """Bernoulli rewards with mean 1 / (1 + exp(-x'theta)), fresh contexts; the larger |theta|, the flatter the link (kappa)."""
 
+    check_params: ClassVar = {"d": 3, "arms": 4, "horizon": 60}
+
     def data_fingerprint(self) -> str:
         return digest("logistic bandit, generator 1")
 
@@ -132,6 +134,8 @@ class HeavyTailedGlm(
     GlmTask, name="heavy-tailed-glm", label="heavy-tailed linear bandit", accepts=(GlmMethod,), seeds_together=True, seconds=0.5
 ):
     """Rewards mu(x'theta) + noise with finite moments below order `tail` only; paper 69's setting. Regret is counted in means."""
+
+    check_params: ClassVar = {"d": 3, "arms": 4, "horizon": 66, "hold": 11}
 
     link: Literal["logistic", "identity"] = Field("logistic", description="mu")
     law: Literal["gaussian", "student", "pareto", "two_sided_pareto"] = Field("student", description="noise; `pareto` is asymmetric")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -23,6 +23,8 @@ class Heteroscedastic(LinearTask, name="heteroscedastic", label="heteroscedastic
     `two_point`: sigma_t = quiet with probability `share`, else loud. `log_uniform`: between the two. `constant`: always loud, the control
     where knowing the variance is worth nothing.
     """
+
+    check_params: ClassVar = {"d": 3, "arms": 4, "horizon": 60}
 
     d: int = Field(10, ge=2, le=256, description="dimension of the contexts")
     arms: int = Field(20, ge=2, le=1000, description="arms per round")

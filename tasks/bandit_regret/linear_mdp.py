@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import Field
@@ -58,6 +58,8 @@ class LinearMdp(Task, family="bandit_regret", name="linear-mdp", label="adversar
     programming. `stochastic`: Bernoulli losses with fixed means; `cyclic`: seven loss tables in turn, the adversary of paper 14's setting
     ("Refined regret for adversarial MDPs with linear function approximation"). Features are one-hot: every tabular Q is linear in them.
     """
+
+    check_params: ClassVar = {"layers": 2, "states": 2, "actions": 2, "episodes": 40}
 
     layers: int = Field(4, ge=1, le=20, description="episode length H")
     states: int = Field(4, ge=1, le=50, description="states per layer")

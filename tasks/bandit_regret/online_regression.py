@@ -7,7 +7,7 @@ import hashlib
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import Field
@@ -71,6 +71,8 @@ class OnlineRegression(Task, family="bandit_regret", name="online-regression", l
     fit to the whole stream in hindsight. `sine`: a smooth surface on two coordinates, the comparator knows its values; linear learners are
     bound to lose there.
     """
+
+    check_params: ClassVar = {"d": 2, "horizon": 60}
 
     stream: Literal["linear", "diabetes", "sine"] = Field("linear", description="where the examples come from")
     d: int = Field(5, ge=1, le=200, description="dimension (linear)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -62,6 +62,8 @@ class SolverTuning(
     The setting of paper 74, "Learning to Relax": c_t = -.15 + .6 Beta(a, b), b_t normal with |b_t| <= sqrt(n), SOR from 0 to a relative
     residual of 1e-8. `regret` is against the best fixed omega in hindsight and negative for policies that use c_t well.
     """
+
+    check_params: ClassVar = {"grid": 4, "omegas": 5, "horizon": 40}
 
     law: Literal["high_variance", "low_variance"] = Field("high_variance", description="Beta(.5, 1.5) or Beta(2, 6)")
     grid: int = Field(10, ge=2, le=40, description="interior points per side; the system has grid^2 unknowns")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -29,6 +30,8 @@ class SparseMisspecified(
     of a'theta is hidden by -eps and the rest flattered by +eps. Contexts [arms, d] are the actions; the last round is followed by one
     recommendation. The metric is the reward lost by it, in units of eps.
     """
+
+    check_params: ClassVar = {"d": 6, "sparsity": 1, "actions": 60, "budget": 20}
 
     d: int = Field(20, ge=2, le=200, description="dimension")
     sparsity: int = Field(2, ge=1, le=3, description="nonzeros s of theta")

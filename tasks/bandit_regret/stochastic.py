@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -25,6 +25,8 @@ class Stochastic(ArmedTask, name="stochastic", label="stochastic bandit", accept
     from .1 to .9. Noise: Bernoulli, normal, Student-t, Pareto minus its mean (asymmetric), or Pareto with a random sign; the last three
     have finite moments below order `tail` only, and regret is counted in means, never in sampled rewards.
     """
+
+    check_params: ClassVar = {"arms": 3, "horizon": 60}
 
     arms: int = Field(10, ge=2, le=4096, description="number of arms K")
     horizon: int = Field(100_000, ge=10, le=1_000_000_000, description="rounds T")
