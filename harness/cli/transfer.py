@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.common import DEFAULT_DB, DbOption, JsonOption, print_json, stderr
+
+if TYPE_CHECKING:
+    from db.store import SqlLedger
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder that `assay export` wrote.")]
 
@@ -69,7 +72,7 @@ def verify(bundle: BundleArgument, as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-def _writable(db: str, create: bool):  # type: ignore[no-untyped-def]
+def _writable(db: str, create: bool) -> SqlLedger:
     from db.opening import open_ledger
     from db.store import SqlLedger
 
