@@ -87,7 +87,7 @@ def assay(folder: Path, trials: int, block: int, **options) -> float:
             times.append(time.perf_counter())
 
     # Throughput is asked for, not how fast the expectation of one second per trial is unlearned.
-    plan = toy_plan(toys("ok", range(trials), task="noop", task_params={"block": block}, seconds=1e-4))
+    plan = toy_plan(toys("ok", range(trials), task="noop", task_params={"block": block}, expect=1e-4))
     with open_ledger(folder / "assay.db", create=True) as ledger:
         run = start_run(ledger)
         settings = EngineSettings(str(folder / "cache"), workers=WORKERS)

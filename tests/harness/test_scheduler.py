@@ -103,9 +103,7 @@ def test_scores_belong_to_their_trials(bench):
 
 
 def test_failures_are_named_and_do_not_touch_their_neighbours(any_bench):
-    plan = toy_plan(
-        toys("ok", range(10)), toys("bad", how="raises"), toys("bad", how="nan"), toys("bad", how="hangs", timeout=0.5, seconds=0.1)
-    )
+    plan = toy_plan(toys("ok", range(10)), toys("bad", how="raises"), toys("bad", how="nan"), toys("bad", how="hangs", timeout=0.5))
     summary = any_bench.run(plan)
     assert (summary.done, summary.failed, summary.left) == (10, 3, 0)
     assert summary.attempts == {"ok": 10, "error": 2, "invalid": 1, "timeout": 1}
@@ -210,7 +208,7 @@ def test_second_ctrl_c_cancels_what_runs(bench, request):
     if bench.engine == "ray":
         request.getfixturevalue("local_ray")
     stop = Stop()
-    plan = toy_plan(toys("bad", how="hangs", seeds=range(6), timeout=500.0, seconds=60.0))
+    plan = toy_plan(toys("bad", how="hangs", seeds=range(6), timeout=500.0, expect=60.0))
     timer = threading.Timer(4.0, lambda: setattr(stop, "level", 2))
     timer.start()
     summary = bench.run(plan, stop=stop)

@@ -25,13 +25,14 @@ def toys(
     task_params: dict[str, Any] | None = None,
     timeout: float = 20.0,
     shape: Shape = Shape(),
-    seconds: float | None = None,
+    expect: float | None = None,
     priority: int = 0,
     store: FixtureStore | None = None,
     fixtures: dict[str, PlannedFixture] | None = None,
     **params: Any,
 ) -> list[PlannedTrial]:
-    """Planned trials of one toy method. With `store` and `fixtures`, the task's fixtures are planned too."""
+    """Planned trials of one toy method. `expect` is the planner's idea of a trial's seconds; with `store` and
+    `fixtures` the task's fixtures are planned too."""
     REGISTRY.load_plugin(PLUGIN)
     task_object = REGISTRY.task(f"toy/{task}")(**(task_params or {}))
     method_object = REGISTRY.method(f"toy/{method}")(**params)
@@ -57,7 +58,7 @@ def toys(
                 keys,
                 timeout,
                 shape,
-                task_object.seconds if seconds is None else seconds,
+                task_object.seconds if expect is None else expect,
                 priority,
             )
         )
