@@ -1,9 +1,9 @@
 """What papers say about the policies of this family, made checkable; B1 to B17 number them as in the family's plan.
 
 Thresholds that carry a B number were fixed from measurements with other code, and leave room over them; the others (exponents of OFUL and
-of the MDP policies, UCB1 against an adversary) were added here. Published constants are kept where a paper gives them. Where it gives none, the
-configuration (variance-levels' beta, HoloBeam's search, linear-mdp's scale, CRTM's g, SupLinUCB's beta, kernel OGD's step) was chosen while
-looking at seeds below 100, which is why the suite reports seeds from 100 on. A claim that fails here stays as it is.
+of the MDP policies, UCB1 against an adversary) were added here. Published constants are kept where a paper gives them. Where it gives
+none, the configuration (variance-levels' beta, HoloBeam's search, linear-mdp's scale, CRTM's g, SupLinUCB's beta, kernel OGD's step) was
+chosen while looking at seeds below 100, which is why the suite reports seeds from 100 on. A claim that fails here stays as it is.
 """
 
 from __future__ import annotations
