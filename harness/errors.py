@@ -22,7 +22,9 @@ class EngineError(HarnessError):
 
 
 class FixtureError(HarnessError):
-    """A fixture that can't be built or whose files are damaged."""
+    """A fixture that can't be built or stored, or whose files are damaged."""
+
+    exit_code = 3
 
 
 #: Exit codes: 0 all trials of the plan are done; 1 something of ours failed; 2 bad input; 3 the engine or the ledger could not be used;

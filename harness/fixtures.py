@@ -42,6 +42,17 @@ class FixtureStore:
     def folder(self, fixture: Fixture) -> Path:
         return self.root / f"{fixture.name.replace('/', '-')}-{fixture.key()[:20]}"
 
+    def require_writable(self) -> None:
+        """Raise FixtureError unless fixtures can be stored: before trials are started that would all fail for it."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            raise FixtureError(
+                f"Fixtures can't be stored under {self.root} ({error.strerror}); set ASSAY_CACHE to a writable folder."
+            ) from None
+
     def present(self, fixture: Fixture) -> bool:
         """Whether it has been built (its files are not checked)."""
         return (self.folder(fixture) / MANIFEST).is_file()

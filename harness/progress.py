@@ -27,6 +27,7 @@ from harness.progress_events import (
     Working,
 )
 from harness.units import format_duration
+from reports.render.clean import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -131,7 +132,12 @@ class RunState:
         if not (workers := self.working.workers):
             return None
         left, prior = sum(self._expected.values()), PRIOR_SHARE * self._planned_seconds
-        slowness = (self.elapsed * workers + prior) / (self._planned_seconds - left + prior) if prior else 1.0
+        done, spent = self._planned_seconds - left, self.elapsed * workers
+        building = sum(self._expected.get(key, 0.0) for key in self.building)
+        running = self.working.running * (left - building) / max(1, len(self._expected) - len(self.building))
+        # What is in flight counts as far as its time was spent: else one long trial at the start would multiply the estimate.
+        worked = done + min(building + running, max(spent - done, 0.0))
+        slowness = (spent + prior) / (worked + prior) if prior else 1.0
         return left * slowness / workers
 
     def line(self) -> str:
@@ -185,7 +191,11 @@ class _Failures:
         self._seen: Counter[tuple[str, str, str]] = Counter()
 
     def sentence(self, event: ProgressEvent) -> str | None:
-        """What to print for this event, if anything."""
+        """What to print for this event, if anything. A method's error may hold terminal escapes: they are not passed on."""
+        text = self._text(event)
+        return None if text is None else printable(text)
+
+    def _text(self, event: ProgressEvent) -> str | None:
         if isinstance(event, Notice):
             return event.text
         if isinstance(event, FixtureBuilt) and event.error:

@@ -143,6 +143,8 @@ def run_suite(loaded: LoadedSuite, options: RunOptions, retry: Retry | None, con
         for reason, number in Counter(item.reason for item in plan.infeasible).items():
             console.print(f"{number} trials can't run: {reason}", style="yellow", markup=False)
         ledger.write_catalogue(plan.catalogue)
+        if options.address is None and any(not fixture.present for fixture in plan.fixtures):
+            store.require_writable()
         if not plan.todo:
             failed = f", {len(plan.failed)} failed earlier (--retry-failed tries them again)" if plan.failed else ""
             console.print(f"{loaded.suite.name}: nothing to do, {len(plan.done)} of {len(plan.trials)} trials are done{failed}.")

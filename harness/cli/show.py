@@ -75,6 +75,8 @@ def trial_record(ledger: Ledger, key: str) -> dict[str, Any]:
 
 
 def _print(record: dict[str, Any], console: Console) -> None:
+    from reports.render.clean import printable
+
     trial = record["trial"]
 
     def line(name: str, value: Any) -> None:
@@ -98,7 +100,8 @@ def _print(record: dict[str, Any], console: Console) -> None:
         line("when", f"{attempt['started']}, {attempt['seconds']:.3f} s ({attempt['cpu_seconds']:.3f} s CPU) on {attempt['worker']}")
         for name in ("error", "traceback", "stdout", "stderr"):
             if attempt[name]:
-                line(name, attempt[name].rstrip() if name == "error" else "\n" + attempt[name].rstrip())
+                text = "\n".join(printable(row) for row in attempt[name].rstrip().splitlines())  # it may hold terminal escapes
+                line(name, text if name == "error" else "\n" + text)
         if attempt["info"]:
             line("info", json.dumps(attempt["info"], ensure_ascii=False))
         if environment := record["environments"].get(attempt["environment"]):

@@ -309,3 +309,16 @@ def test_a_terminal_that_is_not_utf8_gets_every_table(assay: Shell) -> None:
     assert board.returncode == 0, board.stderr
     assert "95 % interval" in board.stdout
     assert json.loads(assay("leaderboard", "toy", "-f", "json").stdout)
+
+
+def test_a_cache_that_cannot_be_written_is_told_before_any_trial_starts(assay: Shell) -> None:
+    (assay.folder / "file").write_text("")
+    assay.environment["ASSAY_CACHE"] = str(assay.folder / "file" / "cache")
+    suite = assay.suite(ADD)
+    refused = assay("run", suite, "--engine", "inline")
+    assert refused.returncode == 3
+    assert refused.stderr.count("\n") == 1
+    assert "(Not a directory); set ASSAY_CACHE to a writable folder." in refused.stderr
+    del assay.environment["ASSAY_CACHE"]
+    assay.environment["XDG_CACHE_HOME"] = str(assay.folder)
+    assert assay("run", suite, "--engine", "inline").returncode == 0, "no trial was marked as failed"

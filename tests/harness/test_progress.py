@@ -60,7 +60,29 @@ def test_a_machine_three_times_slower_nearly_triples_the_estimate(run: Run) -> N
     assert 60 < (run.state.eta() or 0) < 75
 
 
+def test_a_fixture_that_takes_its_planned_time_changes_nothing(run: Run) -> None:
+    run.state.update(FixtureStarted("base", "base"))
+    run.work(30, range(0))
+    assert run.state.eta() == pytest.approx(100)
+
+
+def test_a_hanging_trial_adds_no_more_than_it_has_taken(run: Run) -> None:
+    run.work(95, range(8), fixture=True)
+    before = run.state.eta() or 0
+    run.work(100, range(0))
+    assert before < (run.state.eta() or 0) < before + 100
+
+
 def test_the_estimate_ends_at_zero(run: Run) -> None:
     run.work(300, range(10), fixture=True)
     assert run.state.eta() == 0
     assert run.state.line() == "10/10 done, 0.0/s"
+
+
+def test_terminal_escapes_of_a_methods_error_are_not_printed(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    view = harness.progress._PlainView(run.state)
+    view.show(TrialFinished("0" * 64, "error", 1.0, {}, "failed", trial(0), error="\x1b]0;owned\x07\x1b[31mboom"))
+    printed = capsys.readouterr().err
+    assert "boom" in printed
+    assert "\x1b" not in printed
+    assert "\x07" not in printed
