@@ -47,7 +47,7 @@ def fill(ledger: Any) -> None:
     ledger.record([attempt(item, {"loss": 1 / (1 + item.seed), **odd}, curves=[path]) for item in trials[:5]], [ENVIRONMENT])
     ledger.record([attempt(trials[0], {"loss": 7.0}, number=2), attempt(trials[5], outcome="oom", next_state="failed", error="Böse €.")])
     ledger.record([attempt(trials[6], outcome="error", next_state="pending", traceback="line 1\nline 2", stdout="out")])
-    ledger.claim("somebody", [trials[7].key], 600)
+    ledger.claim("somebody", [trials[7].key], 1)
     ledger.record_verdicts([verdict("inconclusive"), verdict(high=1.0)])
     from db.records import Catalogue
 
