@@ -34,7 +34,7 @@ def claims(
     with open_ledger(db, read_only=not record) as ledger:
         families = [family] if family else families_with_claims(ledger)
         if not families:
-            raise BadQuestion("The ledger knows no claims yet; a run writes those of its families.")
+            stderr().print("The ledger knows no claims yet; a run writes those of its families.")
         decided = {name: decide(ledger, name) for name in families}
         titles = paper_titles(ledger) if explain else {}
         if record:

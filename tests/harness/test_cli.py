@@ -322,3 +322,11 @@ def test_a_cache_that_cannot_be_written_is_told_before_any_trial_starts(assay: S
     del assay.environment["ASSAY_CACHE"]
     assay.environment["XDG_CACHE_HOME"] = str(assay.folder)
     assert assay("run", suite, "--engine", "inline").returncode == 0, "no trial was marked as failed"
+
+
+def test_claims_of_a_ledger_without_any_are_an_empty_answer(assay: Shell) -> None:
+    assay("run", assay.suite(ADD), "--engine", "inline")
+    answer = assay("claims", "-f", "json")
+    assert (answer.returncode, "knows no claims yet" in answer.stderr) == (0, True)
+    assert json.loads(answer.stdout)["title"] == "Claims"
+    assert assay("claims", "--explain", "nothing").returncode == 2
