@@ -375,7 +375,9 @@ class _Scheduler:
             return
         self._barren += 1
         if self._barren >= BARREN_LOSSES:
-            raise EngineError(f"Workers of the engine {self._engine.name} die before they begin ({event.detail} {event.stderr[-300:]})")
+            raise EngineError(
+                f"Workers of the engine {self._engine.name} die before they begin ({f'{event.detail} {event.stderr[-300:]}'.strip()})."
+            )
 
     def _blame(self, item: Item, event: CallEnded) -> None:
         assert event.lost is not None

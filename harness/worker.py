@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -90,18 +91,18 @@ class Executor:
         run: Callable[[], tuple[TrialResult, ...]] | None = None
         try:
             run = self._prepare(unit, plugins, context)
-        except (SoftStop, KeyboardInterrupt):
+        except SoftStop:
             raise
         except BaseException as error:
+            _pass_on_interrupt(error)
             results = _all(keys, *describe(error))
         begin()
         started, wall, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
         try:
             if run is not None:
                 results = run()
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
+            _pass_on_interrupt(error)
             results = _all(keys, *describe(error))
         finally:
             seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
@@ -161,6 +162,13 @@ class Executor:
             os.environ[name] = str(self._threads)
         if torch := sys.modules.get("torch"):
             torch.set_num_threads(self._threads)
+
+
+def _pass_on_interrupt(error: BaseException) -> None:
+    """Raise a KeyboardInterrupt on if somebody pressed Ctrl-C. Where another handler owns SIGINT (a run, a worker process), the signal
+    can't have raised it: then the task or the method did, and it fails like any other."""
+    if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        raise error
 
 
 def seed_globals(seed: int, device: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -132,4 +133,5 @@ def create_file(path: Path) -> None:
                 os.replace(draft, path)
     finally:
         for leftover in (draft, draft.with_name(draft.name + "-wal"), draft.with_name(draft.name + "-shm")):
-            leftover.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the folder may be none; the error that says so is on its way
+                leftover.unlink(missing_ok=True)

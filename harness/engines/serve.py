@@ -86,6 +86,7 @@ class _Worker:
         self._in_unit = False
         self._environment_sent = False
         signal.signal(signal.SIGTERM, self._on_stop)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator decides what Ctrl-C means
 
     def run(self) -> None:
         while (message := receive(self._channel)) is not None:

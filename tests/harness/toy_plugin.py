@@ -63,6 +63,9 @@ class Bad(Toy, name="bad"):
     def _sys_exit(self, context):
         sys.exit(3)
 
+    def _interrupts(self, context):
+        raise KeyboardInterrupt
+
     def _invalid(self, context):
         raise InvalidResult("The weights have the wrong shape.")
 
