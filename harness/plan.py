@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -15,7 +16,7 @@ from harness.errors import SuiteError
 from harness.fixtures import FixtureStore
 from harness.identity import canonical_json, trial_key
 from harness.planned import Infeasible, Plan, PlannedFixture, PlannedTrial
-from harness.suite import ALL, Filter, LoadedSuite, ResourceEntry, TaskEntry
+from harness.suite import ALL, Filter, LoadedSuite, MethodEntry, ResourceEntry, TaskEntry
 from tasks.api import PROTOCOL, Fixture, Method, Task
 from tasks.errors import TaskError
 from tasks.registry import Registry, resolve
@@ -110,30 +111,40 @@ def _expand(loaded: LoadedSuite, registry: Registry) -> dict[str, _Candidate]:
     suite = loaded.suite
     candidates: dict[str, _Candidate] = {}
     for entry, place in zip(suite.tasks, loaded.places, strict=True):
-        try:
+        with _at(place.task):
             task_class = registry.task(entry.task)
-            methods = _methods(entry, task_class, registry)
-            for params in entry.expand():
-                task = resolve(task_class, params, f"task {entry.task}")
+            tasks = [resolve(task_class, params, f"task {entry.task}") for params in entry.expand()]
+        methods: list[Method] = []
+        for item, method_place in zip(entry.methods, place.methods, strict=True):
+            with _at(method_place):
+                methods += _methods(item, task_class, registry)
+        with _at(place.task):
+            for task in tasks:
                 for candidate in _trials(task, methods, entry, entry.seeds or suite.seeds):
                     if _selected(candidate.trial, suite.include, suite.exclude):
                         candidates.setdefault(candidate.trial.key, candidate)
-        except TaskError as error:
-            raise SuiteError(f"{place}: {error}") from error
     if not candidates:
         raise SuiteError(f"{loaded.origin}: include and exclude leave no trial to run.")
+    reasons = dict.fromkeys(candidate.reason for candidate in candidates.values())
+    if None not in reasons:
+        raise SuiteError(f"{loaded.origin}: no trial of the suite can run: {' '.join(filter(None, reasons))}")
     return candidates
 
 
-def _methods(entry: TaskEntry, task: type[Task], registry: Registry) -> list[Method]:
-    methods: list[Method] = []
-    for item in entry.methods:
-        if item.method == ALL:
-            methods += [resolve(method, {}, f"method {method.id()}") for method in registry.methods_for(task)]
-        else:
-            method = registry.method(item.method, task.family)
-            methods += [resolve(method, params, f"method {item.method}") for params in item.expand()]
-    return methods
+@contextmanager
+def _at(place: str) -> Iterator[None]:
+    """Errors inside name this place of the suite."""
+    try:
+        yield
+    except TaskError as error:
+        raise SuiteError(f"{place}: {error}") from error
+
+
+def _methods(item: MethodEntry, task: type[Task], registry: Registry) -> list[Method]:
+    if item.method == ALL:
+        return [resolve(method, {}, f"method {method.id()}") for method in registry.methods_for(task)]
+    method = registry.method(item.method, task.family)
+    return [resolve(method, params, f"method {item.method}") for params in item.expand()]
 
 
 def _trials(task: Task, methods: Iterable[Method], entry: TaskEntry, seeds: Sequence[int]) -> Iterable[_Candidate]:

@@ -11,6 +11,8 @@ from db.ledger import Ledger
 
 #: Attempts that ended within this time say how fast the run is now.
 RECENT_SECONDS = 300.0
+#: A running run that has been silent for longer deserves a word.
+SILENCE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class RunStatus:
     per_second: float
     seconds_left: float | None
     last_attempt: str | None
+    silent_seconds: float  #: since the last attempt ended (or the run started); long silence: long trials, or the coordinator is gone
 
 
 def latest_run(ledger: Ledger, prefix: str = "") -> str:
@@ -76,6 +79,7 @@ def run_status(ledger: Ledger, run: str) -> RunStatus:
         per_second=speed,
         seconds_left=open_trials / speed if speed and row["status"] == "running" else None,
         last_attempt=max(ends).isoformat(timespec="seconds") if ends else None,
+        silent_seconds=max((now - max([*ends, _time(row["started"])])).total_seconds(), 0.0),
     )
 
 

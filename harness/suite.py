@@ -151,13 +151,21 @@ class Suite(_Strict):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a task entry and its methods stand, each as "file:line"."""
+
+    task: str
+    methods: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedSuite:
     """A validated suite. `origin` is what `assay run` takes to load it again; `text` is the resolved suite as YAML."""
 
     suite: Suite
     text: str
     origin: str
-    places: Sequence[str]  #: per task entry: "file:line"
+    places: Sequence[Place]  #: per task entry
     plugins: tuple[str, ...]  #: module names and absolute file paths
 
 
@@ -210,7 +218,10 @@ def _load(path: Path, seen: tuple[Path, ...]) -> LoadedSuite:
     except ValidationError as error:
         raise SuiteError("\n".join(_complaints(error, source))) from None
     plugins = tuple(str((path.parent / plugin).resolve()) if plugin.endswith(".py") else plugin for plugin in own.plugins)
-    places = [source.where(("tasks", index)) for index in range(len(own.tasks))]
+    places = [
+        Place(source.where(("tasks", at)), tuple(source.where(("tasks", at, "methods", number)) for number in range(len(entry.methods))))
+        for at, entry in enumerate(own.tasks)
+    ]
     if base is not None:
         own_tasks = own.tasks if source.data.get("tasks") else []
         inherited = {key: getattr(base.suite, key) for key in Suite.model_fields if key not in source.data}

@@ -20,7 +20,7 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show how a run stands: trials by state, attempts by outcome, speed and time left."""
-    from harness.status import latest_run, run_status
+    from harness.status import SILENCE_SECONDS, latest_run, run_status
     from harness.units import format_duration
 
     with open_ledger(db) as ledger:
@@ -40,5 +40,10 @@ def status(
     if found.per_second:
         left = f", about {format_duration(found.seconds_left)} left" if found.seconds_left else ""
         lines.append(f"speed     {found.per_second:.2f} attempts/s on {found.workers} workers, last at {found.last_attempt}{left}")
+    if found.status == "running" and found.silent_seconds > SILENCE_SECONDS:
+        lines.append(
+            f"silent    for {format_duration(found.silent_seconds)}: its trials are long, or its coordinator is gone"
+            " (the same `assay run` continues it)"
+        )
     for line in lines:
         stdout().print(line, markup=False)

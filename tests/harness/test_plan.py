@@ -110,3 +110,13 @@ def test_a_plugin_that_fails_is_named(tmp_path: Path, text: str | None, expected
 def test_filters_that_leave_nothing_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match="leave no trial"):
         plan_of(tmp_path, "exclude: [{}]\ntasks:\n  - {task: toy/add, methods: [one]}\n")
+
+
+def test_a_wrong_method_names_its_own_line(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match=r"suite\.yaml:7: Unknown method 'toy/on'"):
+        plan_of(tmp_path, "tasks:\n  - task: toy/add\n    methods:\n      - one\n      - on\n")
+
+
+def test_a_suite_that_can_not_run_at_all_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match="no trial of the suite can run: toy/one can't add 7"):
+        plan_of(tmp_path, "tasks:\n  - {task: toy/add, methods: [{method: one, params: {step: 7}}]}\n")

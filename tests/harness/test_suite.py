@@ -113,7 +113,7 @@ def test_extends_puts_the_bases_tasks_first_and_overrides_other_keys(tmp_path: P
     loaded = load_suite(write(tmp_path, child))
     assert [entry.task for entry in loaded.suite.tasks] == ["toy/add", "toy/mul"]
     assert (loaded.suite.name, loaded.suite.seeds) == ("child", list(range(7)))
-    assert [place.split("/")[-1] for place in loaded.places] == ["base.yaml:4", "suite.yaml:5"]
+    assert [place.task.split("/")[-1] for place in loaded.places] == ["base.yaml:4", "suite.yaml:5"]
 
 
 def test_a_child_without_tasks_only_filters(tmp_path: Path) -> None:
