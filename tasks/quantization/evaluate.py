@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tasks.errors import InvalidResult
+from tasks.quantization.decoder import decoder
 from tasks.quantization.gpt import Gpt
 from tasks.quantization.protocol import CALIBRATION, Inputs, ModelQuantizer, Packed, Quantizer
-from tasks.quantization.storage import store
+from tasks.quantization.storage import Stored, store
 
 BATCH = 32  #: windows per forward pass
 
@@ -54,19 +55,35 @@ class Reference:
     grams: Mapping[str, Tensor]
 
 
-def rebuild(method: type[Quantizer] | type[ModelQuantizer], packed: Packed, weight: Tensor, where: str) -> Layer:
-    """Store `packed` and rebuild the matrix from nothing but what was stored."""
-    stored, bits, note = store(packed, where)
-    shape = (weight.shape[0], weight.shape[1])
+#: Stored parts, the matrix's shape and a name for messages -> matrix [out, in] float32 as a NumPy array.
+Decode = Callable[[Stored, tuple[int, int], str], np.ndarray]
+
+
+@contextmanager
+def decoding(method: type[Quantizer] | type[ModelQuantizer]) -> Iterator[Decode]:
+    """The method's `dequantize` in a process that is forked now: open it before the first call of `quantize`."""
+    with decoder(lambda stored, shape, where: dequantize(method, stored, shape, where), method.name) as decode:
+        yield decode
+
+
+def dequantize(method: type[Quantizer] | type[ModelQuantizer], stored: Stored, shape: tuple[int, int], where: str) -> np.ndarray:
+    """The matrix [out, in] float32 that `method` makes of what was stored; InvalidResult when it makes none."""
     try:
-        rebuilt = method.dequantize(stored, shape)
+        rebuilt = method.dequantize(stored.read(), shape)
     except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise InvalidResult(f"{where}: dequantize can't read the stored parts: {type(error).__name__}: {error}.") from error
     if not isinstance(rebuilt, Tensor) or tuple(rebuilt.shape) != shape or not rebuilt.is_floating_point():
         raise InvalidResult(f"{where}: dequantize must return a float tensor of shape {shape}.")
     if not bool(torch.isfinite(rebuilt).all()):
         raise InvalidResult(f"{where}: the dequantized weights hold NaN or infinity.")
-    return Layer(rebuilt.detach().float().contiguous(), bits, note)
+    matrix: np.ndarray = rebuilt.detach().float().contiguous().numpy()
+    return matrix
+
+
+def rebuild(decode: Decode, packed: Packed, weight: Tensor, where: str) -> Layer:
+    """Store `packed` and rebuild the matrix from nothing but what was stored."""
+    stored = store(packed, where)
+    return Layer(torch.from_numpy(decode(stored, (weight.shape[0], weight.shape[1]), where)), stored.bits, stored.note)
 
 
 class Blockwise(Protocol):
@@ -93,35 +110,37 @@ def quantise(
     needs_inputs = CALIBRATION in method.knowledge
     working = copy.deepcopy(model)
     hidden = [working.embed(batch) for batch in calibration()] if needs_inputs else []
-    for number, block in enumerate(working.blocks):
-        named = {name: layer for name, layer in block.named_modules() if isinstance(layer, nn.Linear)}
-        matrices = {name: layer for name, layer in named.items() if only in f"blocks.{number}.{name}"}
-        captured = capture(block, matrices, hidden) if needs_inputs else {}
-        for name, layer in matrices.items():
-            where = f"blocks.{number}.{name}"
-            inputs = Inputs(captured[name]) if needs_inputs else None
-            started = time.thread_time()
-            packed = method.quantize(layer.weight.detach().clone(), inputs, generator)
-            seconds += time.thread_time() - started
-            layers[where] = rebuild(type(method), packed, layer.weight, f"{method.name} on {where}")
-        for name, layer in matrices.items():
-            layer.weight.copy_(layers[f"blocks.{number}.{name}"].weight)
-        hidden = [block(batch) for batch in hidden]
+    with decoding(type(method)) as decode:
+        for number, block in enumerate(working.blocks):
+            named = {name: layer for name, layer in block.named_modules() if isinstance(layer, nn.Linear)}
+            matrices = {name: layer for name, layer in named.items() if only in f"blocks.{number}.{name}"}
+            captured = capture(block, matrices, hidden) if needs_inputs else {}
+            for name, layer in matrices.items():
+                where = f"blocks.{number}.{name}"
+                inputs = Inputs(captured[name]) if needs_inputs else None
+                started = time.thread_time()
+                packed = method.quantize(layer.weight.detach().clone(), inputs, generator)
+                seconds += time.thread_time() - started
+                layers[where] = rebuild(decode, packed, layer.weight, f"{method.name} on {where}")
+            for name, layer in matrices.items():
+                layer.weight.copy_(layers[f"blocks.{number}.{name}"].weight)
+            hidden = [block(batch) for batch in hidden]
     return Quantised(layers, seconds)
 
 
 def quantise_model(method: ModelQuantizer, model: Gpt, text: np.ndarray, generator: torch.Generator) -> Quantised:
     """Quantise all matrices in one call, on a copy of the model."""
-    started = time.thread_time()
-    with torch.enable_grad():
-        packed = method.quantize_model(copy.deepcopy(model), text, generator)
-    seconds = time.thread_time() - started
-    matrices = model.matrices()
-    if set(packed) != set(matrices):
-        raise InvalidResult(f"{method.name}: quantize_model must return exactly the model's matrices: {', '.join(matrices)}.")
-    return Quantised(
-        {name: rebuild(type(method), packed[name], layer.weight, f"{method.name} on {name}") for name, layer in matrices.items()}, seconds
-    )
+    with decoding(type(method)) as decode:
+        started = time.thread_time()
+        with torch.enable_grad():
+            packed = method.quantize_model(copy.deepcopy(model), text, generator)
+        seconds = time.thread_time() - started
+        matrices = model.matrices()
+        if set(packed) != set(matrices):
+            raise InvalidResult(f"{method.name}: quantize_model must return exactly the model's matrices: {', '.join(matrices)}.")
+        return Quantised(
+            {name: rebuild(decode, packed[name], layer.weight, f"{method.name} on {name}") for name, layer in matrices.items()}, seconds
+        )
 
 
 def capture(module: nn.Module, matrices: Mapping[str, nn.Linear], batches: list[Tensor]) -> dict[str, Tensor]:

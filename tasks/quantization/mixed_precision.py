@@ -12,7 +12,7 @@ from tasks.api import Context, Fixture, Measured, Method, Metric
 from tasks.errors import InvalidResult
 from tasks.quantization.allocation import OPTIONS, BitAllocator, Budget, exact_optimum
 from tasks.quantization.byte_gpt import one_thread
-from tasks.quantization.evaluate import Quantised, measure, rebuild
+from tasks.quantization.evaluate import Quantised, decoding, measure, rebuild
 from tasks.quantization.lm_task import LanguageModelTask
 from tasks.quantization.methods.higgs import Higgs
 from tasks.quantization.sensitivity import ByteGptSensitivity
@@ -73,9 +73,10 @@ class MixedPrecision(
             check_allocation(allocation, problem, method.name)
             generator = self.streams(seed).torch("method")
             layers = {}
-            for name, layer in model.matrices().items():
-                quantizer = Higgs(bits=allocation[name], p=1, group=128)
-                layers[name] = rebuild(Higgs, quantizer.quantize(layer.weight.detach().clone(), None, generator), layer.weight, name)
+            with decoding(Higgs) as decode:
+                for name, layer in model.matrices().items():
+                    quantizer = Higgs(bits=allocation[name], p=1, group=128)
+                    layers[name] = rebuild(decode, quantizer.quantize(layer.weight.detach().clone(), None, generator), layer.weight, name)
             windows, truth = self.held_out(model, seed)
             metrics, info = measure(model, Quantised(layers, seconds), windows, truth)
         optimum = exact_optimum(problem)

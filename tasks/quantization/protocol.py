@@ -1,7 +1,9 @@
 """What a quantizer is: it turns a weight matrix into packed parts, and the evaluator turns the parts back into a matrix.
 
 The evaluator never believes a method. It checks that every part fits the width it declares, serialises the parts, counts the bytes,
-reads them back and hands only those to `dequantize`. What is not in the parts does not reach the model.
+reads them back and hands only those to `dequantize`, in a process that was forked before the trial's first call of `quantize`: what
+`quantize` leaves in a global, on its class or in a cache does not reach the model. The limits of this: a method that passes weights through
+files, or to a later trial on the same base model through the memory of a worker that runs both, is not found out.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -90,16 +91,29 @@ def from_bytes(data: bytes, bits: int, dtype: torch.dtype, shape: tuple[int, ...
     return torch.from_numpy(codes.astype(np.int64)).reshape(shape)
 
 
-def store(packed: Packed, where: str) -> tuple[Packed, int, bytes]:
-    """Check `packed` and pass it through bytes. Returns what came back, the parts' size in bits, and the note's bytes.
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A packed matrix as bytes: all that may reach `dequantize`.
 
-    Only the first of these may reach `dequantize`: attributes, autograd history and anything else a method tied to its tensors is gone.
+    Attributes, autograd history and anything else a method tied to its tensors is gone.
     """
+
+    parts: Mapping[str, tuple[bytes, int, torch.dtype, tuple[int, ...]]]  #: data, bits per value, dtype and shape by name
+    note: bytes
+
+    @property
+    def bits(self) -> int:
+        """Size of the parts; the note is counted apart."""
+        return sum(8 * len(data) for data, *_ in self.parts.values())
+
+    def read(self) -> Packed:
+        """The parts read back."""
+        parts = {name: Part(from_bytes(data, bits, dtype, shape), bits) for name, (data, bits, dtype, shape) in self.parts.items()}
+        return Packed(parts, json.loads(self.note) if self.note else {})
+
+
+def store(packed: Packed, where: str) -> Stored:
+    """Check `packed` and turn it into bytes."""
     check(packed, where)
-    size, parts = 0, {}
-    for name, part in packed.parts.items():
-        data = to_bytes(part)
-        size += 8 * len(data)
-        parts[name] = Part(from_bytes(data, part.bits, part.values.dtype, tuple(part.values.shape)), part.bits)
-    note = note_bytes(packed.meta)
-    return Packed(parts, json.loads(note) if note else {}), size, note
+    parts = {name: (to_bytes(part), part.bits, part.values.dtype, tuple(part.values.shape)) for name, part in packed.parts.items()}
+    return Stored(parts, note_bytes(packed.meta))

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from tasks.api import Context, Measured, Method, Metric, Task
 from tasks.errors import InvalidResult
+from tasks.quantization.decoder import decoder
 
 Dataset = Literal["breast_cancer", "wine", "digits", "iris", "diabetes"]
 
@@ -80,12 +81,13 @@ class TrainingData(
         state = int(self.streams(seed).numpy("data").integers(1 << 31))
         stratify = None if self.dataset == "diabetes" else y
         x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.3, random_state=state, stratify=stratify)
-        started = time.thread_time()
-        data = method.compress(x_train.copy())
-        seconds = time.thread_time() - started
-        if not isinstance(data, bytes) or not data:
-            raise InvalidResult(f"{method.name}: compress must return bytes, not {type(data).__name__}.")
-        rebuilt = np.ascontiguousarray(method.decompress(data, (x_train.shape[0], x_train.shape[1])))
+        with decoder(method.decompress, method.name) as decompress:
+            started = time.thread_time()
+            data = method.compress(x_train.copy())
+            seconds = time.thread_time() - started
+            if not isinstance(data, bytes) or not data:
+                raise InvalidResult(f"{method.name}: compress must return bytes, not {type(data).__name__}.")
+            rebuilt = np.ascontiguousarray(decompress(data, (x_train.shape[0], x_train.shape[1])))
         if rebuilt.shape != x_train.shape or not np.isfinite(rebuilt).all():
             raise InvalidResult(f"{method.name}: decompress must return finite values of shape {x_train.shape}.")
         spread = np.ptp(x_train, axis=0)

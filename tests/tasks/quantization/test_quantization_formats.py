@@ -19,8 +19,8 @@ from tasks.quantization.storage import store
 
 def through(method: Quantizer, weight: torch.Tensor) -> tuple[torch.Tensor, int]:
     """Quantise, store, rebuild; the bits of the parts."""
-    stored, bits, _ = store(method.quantize(weight, None, generator()), "test")
-    return type(method).dequantize(stored, tuple(weight.shape)), bits
+    stored = store(method.quantize(weight, None, generator()), "test")
+    return type(method).dequantize(stored.read(), tuple(weight.shape)), stored.bits
 
 
 @pytest.mark.parametrize("kind", ["nf4", "fp4"])

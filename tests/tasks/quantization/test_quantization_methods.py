@@ -24,8 +24,8 @@ from tasks.quantization.storage import store
 
 def through(method, weight: torch.Tensor, x: torch.Tensor, seed: int = 0) -> tuple[torch.Tensor, Packed, int]:
     packed = method.quantize(weight, Inputs(x), generator(seed))
-    stored, bits, _ = store(packed, "test")
-    return type(method).dequantize(stored, tuple(weight.shape)), packed, bits
+    stored = store(packed, "test")
+    return type(method).dequantize(stored.read(), tuple(weight.shape)), packed, stored.bits
 
 
 #: relative squared output error of mit-han-lab/llm-awq's search (one linear layer as its own block) on `problem()`

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import InvalidResult
-from tasks.quantization.evaluate import rebuild
+from tasks.quantization.evaluate import decoding, rebuild
 from tasks.quantization.protocol import Packed, Part, Quantizer
 from tasks.quantization.storage import from_bytes, store, to_bytes
 
@@ -24,10 +24,10 @@ def test_integers_round_trip_and_take_exactly_their_bits(bits: int, count: int, 
 
 
 def test_empty_parts_take_no_bits():
-    stored, bits, _ = store(Packed({"a": Part(torch.zeros(0).half(), 16), "b": Part(torch.zeros(0, 3, dtype=torch.int32), 3)}), "here")
-    assert bits == 0
-    assert stored["a"].dtype == torch.float16
-    assert stored["b"].shape == (0, 3)
+    stored = store(Packed({"a": Part(torch.zeros(0).half(), 16), "b": Part(torch.zeros(0, 3, dtype=torch.int32), 3)}), "here")
+    assert stored.bits == 0
+    assert stored.read()["a"].dtype == torch.float16
+    assert stored.read()["b"].shape == (0, 3)
 
 
 def test_packing_equals_python_integers():
@@ -39,19 +39,19 @@ def test_packing_equals_python_integers():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_floats_round_trip(dtype: torch.dtype):
     values = torch.randn(3, 5, generator=torch.Generator().manual_seed(0)).to(dtype)
-    stored, bits, note = store(Packed({"w": Part(values, 16 if dtype != torch.float32 else 32)}), "here")
-    assert torch.equal(stored["w"], values)
-    assert stored["w"].dtype == dtype
-    assert bits == 15 * (32 if dtype == torch.float32 else 16)
-    assert note == b""
+    stored = store(Packed({"w": Part(values, 16 if dtype != torch.float32 else 32)}), "here")
+    assert torch.equal(stored.read()["w"], values)
+    assert stored.read()["w"].dtype == dtype
+    assert stored.bits == 15 * (32 if dtype == torch.float32 else 16)
+    assert stored.note == b""
 
 
 def test_non_contiguous_and_bool_parts():
     values = torch.arange(12).reshape(3, 4).T
-    stored, bits, _ = store(Packed({"a": Part(values, 4), "b": Part(values > 5, 1)}), "here")
-    assert torch.equal(stored["a"], values)
-    assert torch.equal(stored["b"].bool(), values > 5)
-    assert bits == 6 * 8 + 2 * 8
+    stored = store(Packed({"a": Part(values, 4), "b": Part(values > 5, 1)}), "here")
+    assert torch.equal(stored.read()["a"], values)
+    assert torch.equal(stored.read()["b"].bool(), values > 5)
+    assert stored.bits == 6 * 8 + 2 * 8
 
 
 LIES = {
@@ -82,7 +82,7 @@ def test_notes_and_names_cannot_carry_weights():
         store(Packed({"p" * 33: Part(torch.zeros(0), 32)}), "x")
     with pytest.raises(InvalidResult, match="not JSON"):
         store(Packed({}, {"weights": torch.zeros(3)}), "x")
-    assert len(store(Packed({}, {"weights": [0.5, 0.25]}), "x")[2]) == len('{"weights":[0.5,0.25]}')
+    assert len(store(Packed({}, {"weights": [0.5, 0.25]}), "x").note) == len('{"weights":[0.5,0.25]}')
 
 
 class Smuggler(Quantizer):
@@ -111,13 +111,14 @@ class Honest(Quantizer):
 
 def test_a_method_that_smuggles_weights_past_the_store_is_caught():
     weight = torch.randn(4, 6)
-    with pytest.raises(AttributeError, match="secret"):
-        rebuild(Smuggler, Smuggler().quantize(weight, None, None), weight, "smuggler")
+    with decoding(Smuggler) as decode, pytest.raises(AttributeError, match="secret"):
+        rebuild(decode, Smuggler().quantize(weight, None, None), weight, "smuggler")
 
 
 def test_float_weights_pay_32_bits_each():
     weight = torch.randn(4, 6)
-    layer = rebuild(Honest, Honest().quantize(weight, None, None), weight, "honest")
+    with decoding(Honest) as decode:
+        layer = rebuild(decode, Honest().quantize(weight, None, None), weight, "honest")
     assert layer.bits == 32 * 24
     assert torch.equal(layer.weight, weight)
 
@@ -132,5 +133,5 @@ def test_a_bad_dequantize_is_named(result, message: str):
             return result
 
     weight = torch.randn(4, 6)
-    with pytest.raises(InvalidResult, match=message):
-        rebuild(Bad, Bad().quantize(weight, None, None), weight, "bad")
+    with decoding(Bad) as decode, pytest.raises(InvalidResult, match=message):
+        rebuild(decode, Bad().quantize(weight, None, None), weight, "bad")
