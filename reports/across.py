@@ -9,7 +9,7 @@ import numpy as np
 from reports.anchors import anchor
 from reports.document import Block, Cell, Column, Plot, Row, Section, Table
 from reports.numbers import p_text
-from reports.plots.build import MOST_LINES, Palette, family_palette
+from reports.plots.build import MOST_LINES, Palette, apart, family_palette
 from reports.plots.figure import Axis, Figure, Panel, Point, Series
 from reports.standings import Standing
 from reports.stats.distributions import Floats
@@ -105,13 +105,14 @@ def _profile(values: Floats, names: Sequence[str], order: Sequence[int], metric:
     at = np.unique(np.concatenate([[1.0], ratios[np.isfinite(ratios)]]))
     shares = performance_profile(ratios, at)
     series = []
-    for method in order[:MOST_LINES]:
+    shown = order[:MOST_LINES]
+    for method, color in zip(shown, apart([palette[names[method]] for method in shown]), strict=True):
         points: list[Point] = []
         for x, share in zip(at, shares[method], strict=True):
             if points and points[-1].y != share:
                 points.append(Point(float(x), points[-1].y))
             points.append(Point(float(x), float(share)))
-        series.append(Series(names[method], tuple(points), "line", palette[names[method]]))
+        series.append(Series(names[method], tuple(points), "line", color))
     return Figure(
         "Performance profiles",
         f"Share of tasks on which each method's {metric} is within a factor of the best, for {len(series)} methods.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,7 +21,7 @@ class BoardColumn:
     """`compute` gives one cell per entry asked for (indices into the board's entries).
 
     The column is left out unless the board has all metrics it `needs` and `when` holds. `title` may contain {metric} and {arrow}. `shown`:
-    part of the default selection.
+    part of the default selection. `spare`: how readily a narrow terminal goes without it (`reports.document.Column`).
     """
 
     key: str
@@ -32,6 +32,24 @@ class BoardColumn:
     needs: tuple[str, ...] = ()
     shown: bool = True
     when: Callable[[Standing], bool] = field(default=lambda standing: True)
+    spare: int = 1
+
+
+#: Metrics shown beside the one ranked by, per family: entries that differ in them are not compared on equal terms.
+BESIDE: Mapping[str, tuple[str, ...]] = {
+    "quantization": ("bits_per_weight",),
+    "calibration": ("ece_null95", "nll"),
+    "pruning": ("accuracy_at_90",),
+    "robust_training": ("clean_accuracy",),
+    "bandit_regret": ("last_decade_growth",),
+}
+
+
+def beside(standing: Standing) -> list[str]:
+    """The metrics of `BESIDE` that the board has any result of, without the one ranked by."""
+    board = standing.board
+    chosen = (name for name in BESIDE.get(board.family, ()) if name in board.metrics and name != standing.metric.id)
+    return [name for name in chosen if np.isfinite(board.values[name]).any()]
 
 
 def _method(standing: Standing, entries: Sequence[int]) -> list[Cell]:
@@ -125,24 +143,26 @@ def _paper(standing: Standing, entries: Sequence[int]) -> list[Cell]:
 COLUMNS: dict[str, BoardColumn] = {
     column.key: column
     for column in (
-        BoardColumn("rank", "rank", _rank, "right", "Interval that holds the method's true rank, simultaneously for all methods."),
-        BoardColumn("method", "method", _method),
+        BoardColumn("rank", "rank", _rank, "right", "Interval that holds the method's true rank, simultaneously for all methods.", spare=4),
+        BoardColumn("method", "method", _method, spare=0),
         BoardColumn(
             "params",
             "params",
             _params,
             doc="Only the params that differ between entries of the same method.",
             when=lambda standing: any(entry.short for entry in standing.board.entries),
+            spare=0,
         ),
-        BoardColumn("mean", "{metric} {arrow}", _mean, "right", "Mean over seeds."),
-        BoardColumn("interval", "95 % interval", _interval, "right", "Student's t interval of the mean over seeds."),
-        BoardColumn("n", "n", _n, "right", "Seeds with a finite result."),
+        BoardColumn("mean", "{metric} {arrow}", _mean, "right", "Mean over seeds.", spare=0),
+        BoardColumn("interval", "95 % interval", _interval, "right", "Student's t interval of the mean over seeds.", spare=3),
+        BoardColumn("n", "n", _n, "right", "Seeds with a finite result.", spare=5),
         BoardColumn(
             "group",
             "group",
             _group,
             doc="Methods that share a letter can't be told apart.",
             when=lambda standing: any(standing.letters),
+            spare=0,
         ),
         BoardColumn(
             "failed",

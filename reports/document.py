@@ -19,7 +19,11 @@ Tone = Literal["plain", "best", "good", "bad", "warn", "muted"]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. `doc` says how the number is computed; renderers show it as a tooltip or footnote."""
+    """A column of a table. `doc` says how the number is computed; renderers show it as a tooltip or footnote.
+
+    `spare`: on a terminal too narrow for all columns those with the highest go first, of equals the rightmost; the first column of the
+    table and those with 0 never.
+    """
 
     key: str
     title: str
@@ -27,6 +31,7 @@ class Column:
     unit: str = ""
     doc: str = ""
     wrap: bool = False  #: sentences rather than names: shown whole
+    spare: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`id` is unique in the document. `range_column` names the column whose intervals a renderer may draw as bars."""
+    """`id` is unique in the document. `range_column` names the column whose intervals a renderer may draw as bars.
+
+    `folded`, where it is not empty, says in words what the rows after the first `unfolded` are: people see it instead of them at first
+    (terminal, HTML); data formats hold all rows.
+    """
 
     id: str
     caption: str
@@ -67,6 +76,8 @@ class Table:
     notes: tuple[str, ...] = ()
     range_column: str = ""
     where: str = ""
+    folded: str = ""
+    unfolded: int = 0
 
 
 @dataclass(frozen=True, slots=True)

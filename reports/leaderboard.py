@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from reports.anchors import anchor
-from reports.boards import Board
-from reports.columns import metric_cells, select, versus
+from reports.boards import Board, Metric
+from reports.columns import beside, metric_cells, select, versus
 from reports.document import Column, Document, Row, Section, Table
 from reports.standings import POLICY_TEXT, Policy, Standing, standing
 
@@ -21,7 +21,8 @@ def board_table(
     linked: bool = False,
     baseline: str = "",
 ) -> Table:
-    """The leaderboard of one board. `all_metrics` adds the other scalar metrics; `top` keeps the first rows and counts the rest.
+    """The leaderboard of one board. The family's metrics of `reports.columns.BESIDE` stand beside the one ranked by unless `columns` are
+    named; `all_metrics` adds the other scalar metrics; `top` keeps the first rows and counts the rest.
     `linked`: the document has a part per method (`reports.pages.methods_page`)."""
     board = ranked.board
     offered = [*select(columns), *([versus(baseline)] if baseline else [])]
@@ -33,6 +34,7 @@ def board_table(
             column.align,
             ranked.metric.unit if column.key == "mean" else "",
             f"{column.doc} {ranked.metric.doc}".strip() if column.key == "mean" else column.doc,
+            spare=column.spare,
         )
         for column in chosen
     ]
@@ -41,10 +43,15 @@ def board_table(
     if linked and "method" in (keys := [column.key for column in chosen]):
         links = [f"#{anchor('method', board.entries[at].method)}" for at in shown]
         cells[keys.index("method")] = [replace(cell, href=href) for cell, href in zip(cells[keys.index("method")], links, strict=True)]
-    extra = [metric for metric in board.metrics.values() if metric.id != ranked.metric.id] if all_metrics else []
-    for metric in extra:
-        heads.append(Column(metric.id, f"{metric.id} {metric.arrow}".strip(), "right", metric.unit, metric.doc))
-        cells.append(metric_cells(ranked, metric.id, shown))
+    near = [] if columns else beside(ranked)
+    if near:
+        at = max(number for number, column in enumerate(chosen) if column.key in ("mean", "interval")) + 1
+        heads[at:at] = [_head(board.metrics[name], 2) for name in near]
+        cells[at:at] = [metric_cells(ranked, name, shown) for name in near]
+    for metric in board.metrics.values():
+        if all_metrics and metric.id not in (ranked.metric.id, *near):
+            heads.append(_head(metric, 6))
+            cells.append(metric_cells(ranked, metric.id, shown))
     rows = tuple(
         Row(tuple(column[number] for column in cells), board.trial_keys(at), board.coordinates(at).method_where())
         for number, at in enumerate(shown)
@@ -59,6 +66,10 @@ def board_table(
         range_column="mean",
         where=board.coordinates().task_where(),
     )
+
+
+def _head(metric: Metric, spare: int) -> Column:
+    return Column(metric.id, f"{metric.id} {metric.arrow}".strip(), "right", metric.unit, metric.doc, spare=spare)
 
 
 def _notes(ranked: Standing) -> list[str]:

@@ -17,8 +17,8 @@ from reports.document import Block, Cell, Column, Document, Facts, Plot, Row, Se
 from reports.errors import BadQuestion
 from reports.leaderboard import board_table
 from reports.pages import duration, failures_page, methods_page, runs_page, tasks_page
-from reports.plots.build import family_palette, figures
-from reports.plots.specs import curve_metrics
+from reports.plots.build import family_palette, figures, undominated
+from reports.plots.specs import FAMILY_PLOTS, TradeOff, curve_metrics
 from reports.standings import Policy, Standing, standing
 
 #: Families with more measured cells show their primary metric only.
@@ -91,15 +91,22 @@ def overview(ledger: Ledger, standings: Mapping[str, Sequence[Standing]]) -> Sec
 
 def _leaders(standings: Mapping[str, Sequence[Standing]]) -> Table:
     """Who shares the first place on each board."""
-    heads = (
+    heads: tuple[Column, ...] = (
         Column("task", "task"),
         Column("metric", "ranked by"),
         Column("first", "first place", doc="Methods that can't be told apart from the best mean.", wrap=True),
         Column("of", "of", "right", doc="Methods with a result."),
+        Column(
+            "front",
+            "front",
+            doc="Where entries also differ in another metric (size, clean accuracy): those that no other beats in the means of both.",
+            wrap=True,
+        ),
     )
     rows = []
     for ranked in (one for group in standings.values() for one in group):
         board = ranked.board
+        trade = front(ranked)
         rows.append(
             Row(
                 (
@@ -107,10 +114,16 @@ def _leaders(standings: Mapping[str, Sequence[Standing]]) -> Table:
                     Cell(f"{ranked.metric.id} {ranked.metric.arrow}".strip(), ranked.metric.id, tone="muted"),
                     Cell(leaders(ranked) or "no result yet", tone="plain" if ranked.ranked else "muted"),
                     Cell(str(len(ranked.ranked)), len(ranked.ranked), tone="muted"),
+                    Cell(trade, trade or None, tone="muted"),
                 )
             )
         )
-    return Table("leaders", "First places", heads, tuple(rows), ("Several names: the tests can't tell them apart.",))
+    notes = ["Several names: the tests can't tell them apart."]
+    if any(row.cells[-1].text for row in rows):
+        notes.append("The front names the entries that no other beats in both metrics: where it has several, the first place has a price.")
+    else:
+        heads, rows = heads[:-1], [Row(row.cells[:-1]) for row in rows]
+    return Table("leaders", "First places", heads, tuple(rows), tuple(notes))
 
 
 def family_page(ledger: Ledger, family: str, standings: Sequence[Standing]) -> Section:
@@ -155,3 +168,15 @@ def leaders(ranked: Standing) -> str:
     """The methods that share the first place, in words."""
     names = [ranked.board.entries[at].name for at in ranked.ranked if at in ranked.best]
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def front(ranked: Standing) -> str:
+    """The front of the metric ranked by and the one that the family trades it against, in words; empty where it has none."""
+    for spec in FAMILY_PLOTS.get(ranked.board.family, ()):
+        if isinstance(spec, TradeOff) and ranked.metric.id in spec.needs:
+            found = undominated(ranked, spec)
+            other = spec.x if spec.y == ranked.metric.id else spec.y
+            names = [ranked.board.entries[at].name for at in found]
+            more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+            return f"{len(names)} against {other}: {', '.join(names[:6])}{more}" if names else ""
+    return ""

@@ -20,6 +20,7 @@ def claims(
     family: Annotated[str, typer.Argument(help="A family; all families with claims by default.")] = "",
     explain: Annotated[str, typer.Option(help="Print the data, the test and the SQL of one claim.")] = "",
     output: Annotated[str, typer.Option("--format", "-f", help=f"One of {', '.join(FORMATS)}.")] = "terminal",
+    everything: Annotated[bool, typer.Option("--all", help="Also list the claims that are not attempted, on the terminal.")] = False,
     record: Annotated[bool, typer.Option("--record/--no-record", help="Keep the verdicts in the ledger.")] = True,
     db: DbOption = DEFAULT_DB,
 ) -> None:
@@ -52,7 +53,7 @@ def claims(
     if output == "terminal":
         from reports.render.terminal import render
 
-        render(document, stdout())
+        render(document, stdout(), everything)
         if explain:
             keys = sorted(set(chosen.trials))
             stderr().print(f"{len(keys)} trials; `-f json` lists their keys.", markup=False)

@@ -16,24 +16,34 @@ from reports.provenance import literal
 TONES: Mapping[str, Tone] = {"supported": "good", "refuted": "bad", "inconclusive": "warn", "not attempted": "muted"}
 
 _HEADS = (
-    Column("claim", "claim"),
-    Column("paper", "paper", "right", doc="Number in the list of papers (assay papers)."),
+    Column("claim", "claim", spare=0),
+    Column("paper", "paper", "right", doc="Number in the list of papers (assay papers).", spare=4),
     Column("statement", "statement", wrap=True),
     Column(
-        "verdict", "verdict", doc="Supporting asks for 5 % one-sided evidence, refuting for 1 %, both after correction and with sign flips."
+        "verdict",
+        "verdict",
+        doc="Supporting asks for 5 % one-sided evidence, refuting for 1 %, both after correction and with sign flips.",
+        spare=0,
     ),
-    Column("effect", "effect", "right", doc="In the claim's own terms: difference A - B, ratio A / B, slope or value."),
-    Column("interval", "95 % interval", "right"),
-    Column("n", "n", "right", doc="Seeds with a finite result of every arm."),
-    Column("p", "p", "right", doc="One-sided, corrected over the family's claims (Holm); of support, or of refutation where refuted."),
-    Column("why", "why", wrap=True),
+    Column("effect", "effect", "right", doc="In the claim's own terms: difference A - B, ratio A / B, slope or value.", spare=0),
+    Column("interval", "95 % interval", "right", spare=2),
+    Column("n", "n", "right", doc="Seeds with a finite result of every arm.", spare=4),
+    Column(
+        "p",
+        "p",
+        "right",
+        doc="One-sided, corrected over the family's claims (Holm); of support, or of refutation where refuted.",
+        spare=3,
+    ),
+    Column("why", "why", wrap=True, spare=5),
 )
 
 
 def verdict_table(decisions: Sequence[Decision], ident: str = "claims", caption: str = "Claims", linked: Collection[str] = ()) -> Table:
-    """One row per claim; those in `linked` have an explanation in the same document."""
+    """One row per claim, those decided first and those nobody has tried folded; those in `linked` have an explanation in the document."""
     rows = []
-    for one in decisions:
+    ordered = sorted(decisions, key=lambda one: list(TONES).index(one.verdict))
+    for one in ordered:
         claim, outcome = one.definition, one.outcome
         interval, effect, p = Cell("–"), Cell("–"), Cell("–")
         if outcome is not None:
@@ -66,7 +76,9 @@ def verdict_table(decisions: Sequence[Decision], ident: str = "claims", caption:
     notes = [", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) + "."]
     if any(one.definition.control for one in decisions):
         notes.append("A control is a statement expected not to hold; a supported control casts doubt on the task.")
-    return Table(ident, caption, _HEADS, tuple(rows), tuple(notes))
+    idle = counts["not attempted"]
+    folded = f"{idle} claims are not attempted" if idle > 1 else "1 claim is not attempted" if idle else ""
+    return Table(ident, caption, _HEADS, tuple(rows), tuple(notes), folded=folded, unfolded=len(rows) - idle)
 
 
 def claims_document(family: str, decisions: Sequence[Decision]) -> Document:

@@ -6,6 +6,7 @@ import base64
 import json
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from html import escape
 from importlib.resources import files
 
@@ -145,6 +146,26 @@ def _plot(block: Plot) -> Iterator[str]:
 
 
 def _table(table: Table, heading: str, packer: Packer) -> Iterator[str]:
+    if not table.folded:
+        yield from _whole(table, heading, packer)
+        return
+    if table.unfolded:
+        yield from _whole(replace(table, rows=table.rows[: table.unfolded], notes=(), folded=""), heading, packer)
+    yield f"<details><summary>{_t(table.folded)}</summary>"
+    yield from _whole(_folded_rows(table), table.folded, packer)
+    yield f"</details>{_notes(table)}"
+
+
+def _folded_rows(table: Table) -> Table:
+    """The folded rows as a table of their own, without the columns in which they say nothing."""
+    rows = table.rows[table.unfolded :]
+    kept = [at for at in range(len(table.columns)) if any(row.cells[at].text not in ("", "–") for row in rows)]
+    rows = tuple(replace(row, cells=tuple(row.cells[at] for at in kept)) for row in rows)
+    columns = tuple(table.columns[at] for at in kept)
+    return replace(table, id=f"{table.id}-folded", caption=table.folded, columns=columns, rows=rows, notes=(), folded="")
+
+
+def _whole(table: Table, heading: str, packer: Packer) -> Iterator[str]:
     ident = escape(table.id)
     spans = _spans(table)
     packed = packer.rest(table, spans) if packer.wants(table) else ""
@@ -169,9 +190,11 @@ def _table(table: Table, heading: str, packer: Packer) -> Iterator[str]:
     if packed:
         yield f'<button type="button" class="all" data-table="{ident}" hidden>Show all {len(table.rows):,} rows</button>{packed}'
         yield f"<noscript><p>The first {len(shown)} of {len(table.rows):,} rows; the others are in data/{ident}.csv.</p></noscript>"
-    if table.notes:
-        yield '<div class="notes">' + "".join(f"<p>{escape(printable(note))}</p>" for note in table.notes) + "</div>"
-    yield "</div>"
+    yield f"{_notes(table)}</div>"
+
+
+def _notes(table: Table) -> str:
+    return f'<div class="notes">{"".join(f"<p>{escape(printable(note))}</p>" for note in table.notes)}</div>' if table.notes else ""
 
 
 def _head(column: Column) -> str:

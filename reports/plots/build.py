@@ -12,6 +12,7 @@ from reports.numbers import formatter
 from reports.params import natural
 from reports.plots.figure import Axis, Figure, Panel, Point, Series
 from reports.plots.specs import FALLBACK, FAMILY_PLOTS, Curves, Intervals, Reliability, TradeOff
+from reports.plots.svg import COLORS, MARKERS
 from reports.standings import Standing
 from reports.stats.distributions import Floats
 from reports.stats.intervals import t_intervals
@@ -27,10 +28,23 @@ Palette = Mapping[str, int]
 
 
 def family_palette(standings: Sequence[Standing]) -> Palette:
-    """A colour index per method label and per entry name, the same on every board of the family."""
+    """A colour index per method label and per entry name, no two alike, the same on every board of the family."""
     labels = sorted({entry.label for ranked in standings for entry in ranked.board.entries})
     names = sorted({entry.name for ranked in standings for entry in ranked.board.entries}, key=natural)
-    return {name: at for at, name in enumerate(names)} | {label: at for at, label in enumerate(labels)}
+    return {name: at for at, name in enumerate(dict.fromkeys([*labels, *names]))}
+
+
+def apart(wanted: Sequence[int]) -> list[int]:
+    """Colour indices of the series of one plot: as wanted where that gives each its own colour, or, beyond as many series as there are
+    colours, its own pair of colour and marker."""
+    out: list[int] = []
+    for color in wanted:
+        period = COLORS if len(out) < COLORS else COLORS * len(MARKERS)
+        taken = {other % period for other in out}
+        while color % period in taken and len(taken) < period:
+            color += 1
+        out.append(color)
+    return out
 
 
 def figures(standing: Standing, curves: Mapping[str, Curve], palette: Palette | None = None) -> list[Figure]:
@@ -58,6 +72,19 @@ def _better(direction: str) -> Literal["lower", "higher"] | None:
     return "lower" if direction == "lower" else "higher" if direction == "higher" else None
 
 
+def undominated(standing: Standing, spec: TradeOff) -> list[int]:
+    """Entries that no other beats in the means of both metrics, in ascending order of x; empty where a metric has no direction."""
+    board = standing.board
+    if any(name not in board.metrics or board.metrics[name].direction == "none" for name in spec.needs):
+        return []
+    means = np.stack([standing.secondary(name).mean for name in spec.needs], axis=1)
+    signs = np.array([-1.0 if board.metrics[name].direction == "higher" else 1.0 for name in spec.needs])
+    known = np.flatnonzero(np.isfinite(means).all(axis=1))
+    if not len(known):
+        return []
+    return sorted((int(known[at]) for at in pareto_front(means[known] * signs)), key=lambda at: float(means[at, 0]))
+
+
 def _trade_off(standing: Standing, spec: TradeOff, palette: Palette) -> Figure | None:
     board = standing.board
     x_metric, y_metric = board.metrics[spec.x], board.metrics[spec.y]
@@ -70,24 +97,22 @@ def _trade_off(standing: Standing, spec: TradeOff, palette: Palette) -> Figure |
     if not points:
         return None
     series = []
-    for label in dict.fromkeys(board.entries[at].label for at in standing.order):
+    labels = list(dict.fromkeys(board.entries[at].label for at in standing.order if at in points))
+    for label, color in zip(labels, apart([palette[label] for label in labels]), strict=True):
         mine = tuple(points[at] for at in sorted(points) if board.entries[at].label == label)
-        if mine:
-            series.append(Series(label, mine, "scatter", palette[label]))
-    signs = np.array([-1.0 if metric.direction == "higher" else 1.0 for metric in (x_metric, y_metric)])
-    keys = list(points)
-    front = pareto_front(np.array([[points[at].x, points[at].y] for at in keys]) * signs)
-    steps = sorted((points[keys[at]] for at in front), key=lambda p: p.x)
-    if len(steps) > 1 and "none" not in (x_metric.direction, y_metric.direction):
-        drawn = steps if signs[0] > 0 else steps[::-1]
+        series.append(Series(label, mine, "scatter", color))
+    front = undominated(standing, spec)
+    steps = [points[at] for at in front]
+    if len(steps) > 1:
+        drawn = steps[::-1] if x_metric.direction == "higher" else steps
         series.append(Series("front of the means", tuple(Point(p.x, p.y, label=p.label) for p in drawn), "step", -1))
-    names = ", ".join(board.entries[keys[at]].name for at in front[:8])
+    names = ", ".join(board.entries[at].name for at in front[:8]) or "not defined"
     title = spec.title or f"{y_metric.id} against {x_metric.id}"
     return Figure(
         f"{title}: {board.name}",
         f"Scatter plot of {y_metric.id} against {x_metric.id} for {len(points)} configurations. Undominated: {names}.",
-        Axis(x_metric.id, x_metric.unit, spec.x_scale, _better(x_metric.direction)),
-        Axis(y_metric.id, y_metric.unit, spec.y_scale, _better(y_metric.direction)),
+        Axis(x_metric.id, x_metric.unit, spec.x_scale, _better(x_metric.direction), within=spec.within),
+        Axis(y_metric.id, y_metric.unit, spec.y_scale, _better(y_metric.direction), within=spec.within),
         (Panel("", tuple(series)),),
         "Means over seeds; whiskers are 95 % intervals. The line joins the configurations that no other beats in both metrics.",
     )
@@ -99,6 +124,7 @@ def _curves(standing: Standing, spec: Curves, curve: Curve, palette: Palette) ->
     if not measured:
         return None
     series = []
+    colors = apart([palette[board.entries[at].name] for at in measured[:MOST_LINES]])
     for number, at in enumerate(measured):
         table = t_intervals(curve.values[at].T)
         points = tuple(
@@ -109,7 +135,7 @@ def _curves(standing: Standing, spec: Curves, curve: Curve, palette: Palette) ->
         if spec.x_scale == "log":
             points = tuple(point for point in points if point.x > 0)
         loud = number < MOST_LINES
-        series.append(Series(board.entries[at].name, points, "line", palette[board.entries[at].name] if loud else -1, quiet=not loud))
+        series.append(Series(board.entries[at].name, points, "line", colors[number] if loud else -1, quiet=not loud))
     left_out = len(measured) - min(len(measured), MOST_LINES)
     caption = "Mean over seeds with 95 % interval" + (f"; the {left_out} methods that rank lower are grey." if left_out else ".")
     metric = board.metrics.get(spec.metric)
@@ -118,7 +144,7 @@ def _curves(standing: Standing, spec: Curves, curve: Curve, palette: Palette) ->
         f"{spec.title or spec.metric}: {board.name}",
         f"Line plot of {spec.y_title} over {spec.x_title} for {len(measured)} configurations; ranked first {best}, last {worst}.",
         Axis(spec.x_title, "", spec.x_scale),
-        Axis(spec.y_title, metric.unit if metric else "", spec.y_scale),
+        Axis(spec.y_title, metric.unit if metric else "", spec.y_scale, within=spec.within),
         (Panel("", tuple(series)),),
         caption,
     )

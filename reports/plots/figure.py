@@ -16,7 +16,8 @@ Kind = Literal["line", "scatter", "step", "bars", "interval", "reference"]
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """`better` says which direction is good; None where neither is."""
+    """`better` says which direction is good; None where neither is. `low` and `high` set the ends; `within` are values that the quantity
+    can't leave: the axis ends there even where an interval, which knows no bounds, goes on."""
 
     title: str
     unit: str = ""
@@ -24,6 +25,7 @@ class Axis:
     better: Literal["lower", "higher"] | None = None
     low: float | None = None
     high: float | None = None
+    within: tuple[float, float] | None = None
     rows: tuple[str, ...] = ()  #: labels of the rows of an interval plot
 
 

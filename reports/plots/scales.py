@@ -47,6 +47,8 @@ def scale(axis: Axis, values: Iterable[float], start: float, end: float, most_ti
         low, high = low - pad, high + pad
     margin = 0.04 * (high - low)
     low, high = (low if axis.low is not None else low - margin), (high if axis.high is not None else high + margin)
+    if axis.within is not None and max(low, axis.within[0]) < min(high, axis.within[1]):
+        low, high = max(low, axis.within[0]), min(high, axis.within[1])
     return Scale(low, high, start, end, False, tuple(linear_ticks(low, high, most_ticks)))
 
 

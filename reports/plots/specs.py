@@ -10,13 +10,17 @@ ScaleName = Literal["linear", "log"]
 
 @dataclass(frozen=True, slots=True)
 class TradeOff:
-    """Mean of one metric against mean of another, one point per entry, one colour per method, with the front of undominated entries."""
+    """Mean of one metric against mean of another, one point per entry, one colour per method, with the front of undominated entries.
+
+    `within`: the values that neither metric can leave.
+    """
 
     x: str
     y: str
     x_scale: ScaleName = "linear"
     y_scale: ScaleName = "linear"
     title: str = ""
+    within: tuple[float, float] | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -25,7 +29,7 @@ class TradeOff:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """A metric over its steps, one line per entry with a band over seeds."""
+    """A metric over its steps, one line per entry with a band over seeds. `within`: the values that the metric can't leave."""
 
     metric: str
     x_title: str
@@ -33,6 +37,7 @@ class Curves:
     x_scale: ScaleName = "linear"
     y_scale: ScaleName = "linear"
     title: str = ""
+    within: tuple[float, float] | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -73,12 +78,12 @@ FAMILY_PLOTS: dict[str, tuple[Spec, ...]] = {
         TradeOff("bits_per_weight", "bits_per_byte_increase", y_scale="log", title="Loss against size"),
         TradeOff("bits_per_weight", "output_error", y_scale="log", title="Output error against size"),
     ),
-    "pruning": (Curves("accuracy", "sparsity (%)", "accuracy", title="Accuracy over sparsity"),),
+    "pruning": (Curves("accuracy", "sparsity (%)", "accuracy", title="Accuracy over sparsity", within=(0.0, 1.0)),),
     "calibration": (
         Intervals("ece", null="ece_null95", null_title="shaded: ECE that a perfectly calibrated model stays below 95 % of the time"),
         Reliability(),
     ),
-    "robust_training": (TradeOff("clean_accuracy", "robust_accuracy", title="Robust against clean accuracy"),),
+    "robust_training": (TradeOff("clean_accuracy", "robust_accuracy", title="Robust against clean accuracy", within=(0.0, 1.0)),),
     "bandit_regret": (
         Curves("regret_curve", "round", "cumulative pseudo-regret", x_scale="log", y_scale="log", title="Regret over rounds"),
     ),

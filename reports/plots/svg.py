@@ -1,6 +1,6 @@
 """Figures as inline SVG. Colours and fonts come from the page's style sheet (classes), so both colour schemes and print work.
 
-Series differ by colour, marker and dash, and carry their names at the line's end: nothing depends on colour alone.
+Series differ by the pair of colour and marker (64 pairs) and carry their names at the line's end: nothing depends on colour alone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ TOP, BOTTOM, LEFT, LABELS = 14, 46, 62, 190
 ROW = 22  #: height of a row of an interval plot
 COLORS = 8
 LABEL_GAP = 14.5
+MOST_MARKERS = 24  #: per line; longer ones have a marker at some of their points
 _PLUS: tuple[tuple[float, float], ...] = (
     (-0.4, -1.15),
     (0.4, -1.15),
@@ -138,8 +139,8 @@ def _series(series: Series, x: Scale, y: Scale) -> Iterator[str]:
             lower = " ".join(f"{x(p.x):.1f},{y(p.low or 0.0):.1f}" for p in reversed(band))
             yield f'<polygon class="band" points="{upper} {lower}"/>'
         yield f'<polyline class="{series.kind}" points="{" ".join(f"{x(p.x):.1f},{y(p.y):.1f}" for p in points)}"/>'
-        if series.kind == "line" and not series.quiet and len(points) <= 24:
-            yield from (_marker(series, p, x, y, 3.2) for p in points)
+        if series.kind == "line" and not series.quiet:
+            yield from (_marker(series, p, x, y, 3.2) for p in points[:: math.ceil(len(points) / MOST_MARKERS)])
     elif series.kind == "step":
         path = f"M{x(points[0].x):.1f},{y(points[0].y):.1f}" + "".join(f"H{x(p.x):.1f}V{y(p.y):.1f}" for p in points[1:])
         yield f'<path class="front" d="{path}"/>'
@@ -168,7 +169,7 @@ def _marker(series: Series, p: Point, x: Scale, y: Scale, r: float) -> str:
 
 def shape(color: int, cx: float, cy: float, r: float) -> str:
     """Path of the marker that goes with a colour index, about `r` pixels around (cx, cy)."""
-    corners = MARKERS[color % len(MARKERS)] if color >= 0 else ()
+    corners = MARKERS[(color + color // COLORS) % len(MARKERS)] if color >= 0 else ()  # shifted by one each time the colours repeat
     if not corners:
         return f"M{cx - r:.1f},{cy:.1f}a{r},{r} 0 1,0 {2 * r},0a{r},{r} 0 1,0 {-2 * r},0Z"
     return "M" + "L".join(f"{cx + a * r:.1f},{cy + b * r:.1f}" for a, b in corners) + "Z"
@@ -181,12 +182,14 @@ def _labels(named: list[Series], x: Scale, y: Scale, right: float) -> Iterator[s
     for series, want, at in zip(named, wanted, spread(wanted, LABEL_GAP, TOP + 4, y.start), strict=True):
         yield f'<g class="label {_classes(series)}" data-series="{escape(short(series.label))}">'
         if lines and series.points:
-            yield f'<path class="leader" d="M{x(series.points[-1].x) + 5:.1f},{want:.1f}L{right + 12:.1f},{at:.1f}"/>'
+            yield f'<path class="leader" d="M{x(series.points[-1].x) + 5:.1f},{want:.1f}L{right + 9:.1f},{at:.1f}"/>'
         if series.kind == "step":
             yield f'<path class="front" d="M{right + 12:.1f},{at:.1f}h14"/>'
         elif series.kind != "reference":
+            if series.kind == "line":
+                yield f'<path class="line" d="M{right + 9:.1f},{at:.1f}h20"/>'
             yield f'<path class="marker" d="{shape(series.color, right + 19, at, 4)}"/>'
-        yield f'<text x="{right + 29:.1f}" y="{at + 4:.1f}">{escape(short(series.label, 24))}</text></g>'
+        yield f'<text x="{right + 33:.1f}" y="{at + 4:.1f}">{escape(short(series.label, 24))}</text></g>'
 
 
 def spread(wanted: list[float], gap: float, low: float, high: float) -> list[float]:

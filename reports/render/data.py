@@ -19,6 +19,9 @@ SCHEMA_VERSION = 1
 #: Fields that are written even when they are empty.
 ALWAYS = ("text", "value", "rows")
 
+#: Fields that say how people are shown tables and axes; they are not written.
+LAYOUT = ("spare", "folded", "unfolded", "within")
+
 
 def render_json(document: Document) -> str:
     """The document as JSON text. Non-finite numbers become null; empty fields are left out."""
@@ -27,7 +30,7 @@ def render_json(document: Document) -> str:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        content = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        content = {field.name: _plain(getattr(value, field.name)) for field in fields(value) if field.name not in LAYOUT}
         name = type(value).__name__
         kind = {"kind": name.lower()} if name in ("Table", "Text", "Facts", "Code", "Plot") else {}
         return kind | {key: one for key, one in content.items() if key in ALWAYS or not (one in ("", None, [], {}) or one is False)}

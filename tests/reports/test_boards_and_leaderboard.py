@@ -225,3 +225,15 @@ def test_importing_reports_loads_neither_torch_nor_ray_nor_scipy_stats() -> None
     code = "import sys, reports.report, reports.files, reports.render.terminal; print(sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"torch", "ray", "pandas", "scipy", "tasks", "harness", "matplotlib"} & set(json.loads(loaded.replace("'", '"')))
+
+
+@pytest.mark.parametrize(("family", "near"), [("quantization", "bits_per_weight"), ("robust_training", "clean_accuracy")])
+def test_the_metric_that_entries_also_differ_in_stands_beside_the_primary(ledger: Ledger, family: str, near: str) -> None:
+    boards = load_boards(ledger, Question(family))
+    for all_metrics in (False, True):
+        keys = [column.key for column in leaderboard(family, boards, all_metrics=all_metrics).tables()[0].columns]
+        assert keys.index(near) == keys.index("interval") + 1
+        assert keys.count(near) == 1
+    keys = [column.key for column in leaderboard(family, boards, columns=["method", "mean"]).tables()[0].columns]
+    assert keys == ["method", "mean"]
+    assert near not in [column.key for column in leaderboard(family, boards, metric=near).tables()[0].columns]

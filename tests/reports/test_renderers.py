@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 from sample_ledger import Result, fill, method, metric, task
@@ -22,10 +23,13 @@ from reports.files import write
 from reports.html import render as render_html
 from reports.leaderboard import leaderboard
 from reports.numbers import formatter
+from reports.plots.build import apart, family_palette
+from reports.plots.figure import Axis, Figure, Panel, Point, Series
 from reports.plots.scales import linear_ticks, log_ticks, scale, tick_text
-from reports.plots.svg import spread
+from reports.plots.svg import COLORS, shape, spread, svg
 from reports.render import data, markdown, terminal
 from reports.report import report
+from reports.standings import standing
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -203,8 +207,6 @@ def test_ticks_are_round_and_inside() -> None:
 
 
 def test_a_log_axis_keeps_values_that_it_cannot_show_on_its_edge() -> None:
-    from reports.plots.figure import Axis
-
     axis = scale(Axis("x", scale="log"), [0.0, 1.0, 100.0], 0, 100)
     assert axis.log
     assert axis(0.0) == axis(axis.low) == 0
@@ -216,3 +218,54 @@ def test_labels_are_spread_without_overlap_and_stay_inside() -> None:
     assert all(b - a >= 14 - 1e-9 for a, b in pairwise(ordered))
     assert ordered[0] >= 0
     assert ordered[-1] <= 310
+
+
+def test_names_of_a_family_get_distinct_colour_indices_and_series_of_a_plot_distinct_looks(ledger: Ledger) -> None:
+    """Methods with params and methods without share one palette; every line drawn loud differs from the others in colour and marker."""
+    standings = [standing(board) for family in ("quantization", "pruning") for board in load_boards(ledger, Question(family))]
+    palette = family_palette(standings)
+    assert len(set(palette.values())) == len(palette)
+    assert apart([3, 3, 11, 0]) == [3, 4, 11 + 2, 0]
+    chosen = apart([0] * 20)
+    looks = {(color % COLORS, shape(color, 0, 0, 4)) for color in chosen}
+    assert len({color % COLORS for color in chosen[:COLORS]}) == COLORS
+    assert len(looks) == 20
+    for plot in report(ledger).plots():
+        for panel in plot.figure.panels:
+            loud = [series for series in panel.series if series.kind in ("line", "scatter") and not series.quiet]
+            drawn = {(series.color % COLORS, shape(series.color, 0, 0, 4)) for series in loud}
+            assert len(drawn) == len(loud), plot.figure.title
+
+
+def test_long_lines_have_markers_and_the_legend_shows_line_and_marker() -> None:
+    series = tuple(Series(f"s{at}", tuple(Point(float(x), x * (at + 1.0)) for x in range(100)), "line", 8 * at) for at in range(2))
+    drawn = svg(Figure("t", "d", Axis("x"), Axis("y"), (Panel("", series),)), "i")
+    first, second = (re.search(rf'<g class="series [^"]*" data-series="s{at}">(.*?)</g>', drawn) for at in range(2))
+    assert first
+    assert second
+    assert 10 <= first[1].count('class="marker"') <= 24
+    legend = re.findall(r'<g class="label [^"]*" data-series="s\d">(.*?)</g>', drawn)
+    assert all('class="line"' in one and 'class="marker"' in one for one in legend)
+    assert shape(0, 0, 0, 4) != shape(8, 0, 0, 4)
+
+
+def test_an_axis_ends_where_values_cannot_go_though_an_interval_does() -> None:
+    free = scale(Axis("accuracy"), [-0.2, 0.5, 1.4], 0, 100)
+    bounded = scale(Axis("accuracy", within=(0.0, 1.0)), [-0.2, 0.5, 1.4], 0, 100)
+    narrow = scale(Axis("accuracy", within=(0.0, 1.0)), [0.4, 0.6], 0, 100)
+    assert (free.low < -0.2, free.high > 1.4) == (True, True)
+    assert (bounded.low, bounded.high) == (0.0, 1.0)
+    assert 0.3 < narrow.low < 0.4 < 0.6 < narrow.high < 0.7
+
+
+def test_the_overview_names_the_front_that_pairwise_comparison_gives(ledger: Ledger) -> None:
+    [leaders] = [table for table in report(ledger).tables() if table.id == "leaders"]
+    fronts = {row.cells[0].text: row.cells[-1].text for row in leaders.rows}
+    [board] = load_boards(ledger, Question("quantization"))
+    loss, size = (np.nanmean(board.values[name], axis=1) for name in ("bits_per_byte_increase", "bits_per_weight"))
+    count = len(board.entries)
+    beaten = [any(loss[b] <= loss[a] and size[b] <= size[a] and b != a for b in range(count)) for a in range(count)]
+    names = [board.entries[at].name for at in np.argsort(size) if not beaten[at]]
+    assert fronts["Language-model weights"].startswith(f"{len(names)} against bits_per_weight: {', '.join(names[:6])}")
+    assert "against clean_accuracy" in fronts["L-inf digits"]
+    assert fronts["One-shot pruning on digits"] == ""
