@@ -132,12 +132,15 @@ def run_suite(loaded: LoadedSuite, options: RunOptions, retry: Retry | None, con
     console = stderr()
     with open_ledger(options.db, create=True) as ledger:
         _ingest_spool(ledger, options.db)
-        plan = make_plan(loaded, REGISTRY, ledger, store)
-        if configs is not None:
-            plan = only(plan, configs)
+
+        def planned() -> Plan:
+            plan = make_plan(loaded, REGISTRY, ledger, store)
+            return plan if configs is None else only(plan, configs)
+
+        plan = planned()
         if retry is not None:
             reopened = _reopen(ledger, plan, retry)
-            plan = _with_retries(make_plan(loaded, REGISTRY, ledger, store), retry, reopened)
+            plan = _with_retries(planned(), retry, reopened)
         for complaint in damaged_fixtures(plan, REGISTRY, store):
             console.print(complaint, style="yellow", markup=False)
         for reason, number in Counter(item.reason for item in plan.infeasible).items():
