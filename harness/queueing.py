@@ -5,9 +5,8 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from harness.engines.base import FixtureUnit, Shape, TrialUnit, Unit
 from harness.planned import PlannedFixture, PlannedTrial
@@ -161,11 +160,4 @@ class ReadyQueue:
                 break
             items.append(self.leased.popleft())
             seconds += cost
-        return items
-
-    def drain(self) -> list[Item]:
-        """Everything, in no particular order; the queue is empty afterwards."""
-        entries: Sequence[tuple[Any, ...]] = [*self._heap, *self._later]
-        items = [*self.leased, *(entry[-1] for entry in entries)]
-        self._heap, self._later, self.leased = [], [], deque()
         return items

@@ -22,13 +22,11 @@ from harness.engines.base import Call, CallEnded, EngineSettings, TrialUnit, Uni
 from harness.engines.process import ProcessEngine
 from harness.errors import HarnessError
 from harness.identity import content_key
-from tasks.api import PROTOCOL
+from tasks.api import CLOCK_UNITS, PROTOCOL
 from tasks.registry import Registry, resolve
 
 #: Within this relative (or, near zero, absolute) distance two values count as equal up to rounding.
 TOLERANCE, NEAR_ZERO = 1e-6, 1e-9
-#: Values in these units are clock readings and can't be expected to repeat.
-CLOCK_UNITS = frozenset({"s", "ms", "us", "ns"})
 
 Agreement = Literal["bitwise", "within tolerance", "different", "clock"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -212,7 +211,3 @@ def standing(board: Board, metric: str | None = None, policy: Policy = "drop", l
     if metric not in board.metrics:
         raise BadQuestion(f"Task {board.task} has no metric {metric!r}; it has {', '.join(board.metrics)}.")
     return Standing(board, board.metrics[metric], policy, level)
-
-
-def has_result(standings: Sequence[Standing]) -> bool:
-    return any(one.ranked for one in standings)

@@ -27,6 +27,9 @@ FAMILIES = ("quantization", "pruning", "calibration", "robust_training", "bandit
 
 Direction = Literal["lower", "higher", "none"]
 
+#: Values in these units are clock readings and can't be expected to repeat.
+CLOCK_UNITS = frozenset({"s", "ms", "us", "ns", "seconds"})
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:

@@ -18,12 +18,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tasks.api import Fixture, Measured, Method, Metric, Task
+from tasks.api import CLOCK_UNITS, Fixture, Measured, Method, Metric, Task
 from tasks.errors import TaskError
 from tasks.validation import check
-
-#: Metrics in these units are measured with a clock, so that two runs of the same trial may differ in them.
-CLOCK_UNITS = frozenset({"s", "ms", "us", "seconds"})
 
 
 class LocalContext:

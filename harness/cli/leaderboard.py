@@ -76,9 +76,10 @@ def leaderboard(
 
 def list_families(ledger: Ledger) -> list[str]:
     """Families that the ledger holds trials of; NothingToReport when it holds none."""
+    from reports.boards import families as held
     from reports.errors import NothingToReport
 
-    names = [str(row["family"]) for row in ledger.query("SELECT DISTINCT family FROM trials ORDER BY family").to_pylist()]
+    names = held(ledger)
     if not names:
         raise NothingToReport(f"{ledger.url} holds no trials yet; `assay run quickstart` makes some.")
     return names

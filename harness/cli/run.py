@@ -19,7 +19,6 @@ from harness.errors import EXIT_FAILED_TRIALS, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from db.ledger import Ledger
-    from harness.engines.base import Engine
     from harness.planned import Plan, PlannedTrial
     from harness.resolve import Config
     from harness.scheduler import Summary
@@ -240,23 +239,10 @@ def _ingest_spool(ledger: Ledger, db: str) -> None:
         stderr().print(f"{number} attempts that an earlier run could not store were taken from {spool_folder(db)}.")
 
 
-def _engine(name: EngineName) -> Engine:
-    if name == "inline":
-        from harness.engines.inline import InlineEngine
-
-        return InlineEngine()
-    if name == "process":
-        from harness.engines.process import ProcessEngine
-
-        return ProcessEngine()
-    from harness.engines.ray import RayEngine
-
-    return RayEngine()
-
-
 def _execute(plan: Plan, ledger: Ledger, options: RunOptions, budget_seconds: float | None, budget_trials: int | None) -> Summary:
     from db.records import Environment, Run
     from db.spool import Spool
+    from harness.engines import make_engine
     from harness.engines.base import EngineSettings
     from harness.fixtures import default_cache
     from harness.identity import content_key
@@ -267,7 +253,7 @@ def _execute(plan: Plan, ledger: Ledger, options: RunOptions, budget_seconds: fl
 
     run_id = new_run_id()
     content = environment()
-    engine = _engine(options.engine)
+    engine = make_engine(options.engine)
     settings = EngineSettings(cache_dir=str(default_cache()), workers=options.workers, device=options.device, address=options.address)
     ledger.start_run(
         Run(run_id, plan.suite, plan.suite_text, engine.name, sys.argv[1:], len(plan.trials)), Environment(content_key(content), content)

@@ -12,9 +12,7 @@ import numpy as np
 
 from kernels.bandits.compiling import kernel
 
-#: Indices per round; a counter is round * 2**20 + index.
-INDICES = 1 << 20
-
+#: A counter is round * 2**20 + index.
 _SHIFT = np.uint64(20)
 _WEYL = np.uint64(0x9E3779B97F4A7C15)
 _A1, _A2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)

@@ -21,9 +21,6 @@ from reports.curves import load_curves
 from reports.errors import BadQuestion, ReportError
 from reports.stats.multiplicity import holm
 
-#: What a verdict is compared with for a negative control: a statement expected not to hold.
-EXPECTED = {False: "supported", True: "refuted"}
-
 
 @dataclass(frozen=True, slots=True)
 class Decision:
