@@ -5,7 +5,7 @@ BIN := .venv/bin
 DB ?= assay.db
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test test-all lint bench install install-dev clean
+.PHONY: demo test test-all lint bench install install-dev constraints clean
 
 demo: install
 	@$(BIN)/assay run quickstart --db $(DB)
@@ -26,6 +26,10 @@ lint: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+constraints: # after a dependency was added to pyproject.toml and installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(BIN)/python -m tests.pin
 
 install: .venv/.installed
 install-dev: .venv/.installed-dev
