@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.engines.base import SHORT_SECONDS, Call, CallEnded, EngineSettings, Event, Shape
+from harness.engines.fit import fitting, needs, refusal
 from harness.engines.host import Host, machine_id
 from harness.engines.wire import pack_call
 from harness.engines.zygote import Zygote
@@ -89,7 +90,7 @@ class RayEngine:
             self._connect()
         for shape in shapes:
             if not self._fitting(shape):
-                sentence = self._refusal(shape)
+                sentence = refusal(shape, self._nodes())
                 self.stop()
                 raise EngineError(sentence)
         for shape in shapes[:1]:  # bring workers up while the first calls are prepared
@@ -199,15 +200,7 @@ class RayEngine:
 
     def _fitting(self, shape: Shape) -> int:
         """How many workers of this shape the cluster's nodes carry at the same time."""
-        needs = _needs(shape)
-        return sum(
-            int(min((node.get(name, 0.0) + 1e-9) // amount for name, amount in needs.items())) if needs else 1 for node in self._nodes()
-        )
-
-    def _refusal(self, shape: Shape) -> str:
-        wanted = ", ".join(f"{amount:g} {name}" for name, amount in _needs(shape).items())
-        best = "; ".join(", ".join(f"{node.get(name, 0.0):g} {name}" for name in _needs(shape)) for node in self._nodes())
-        return f"No node of the Ray cluster can carry a worker with {wanted} (the nodes have: {best}); lower `resources` in the suite."
+        return fitting(shape, self._nodes())
 
     def _spawn(self, shape: Shape) -> None:
         options: dict[str, Any] = {
@@ -295,9 +288,9 @@ class RayEngine:
             total["CPU"] = min(total.get("CPU", 0.0), float(self._settings.workers))
 
         def fits() -> int:
-            needs = _needs(shape)
-            used = {name: sum(_needs(other.shape).get(name, 0.0) for other in others) for name in needs}
-            return int(min((total.get(name, 0.0) - used[name] + 1e-9) // amount for name, amount in needs.items())) if needs else 1
+            wanted = needs(shape)
+            used = {name: sum(needs(other.shape).get(name, 0.0) for other in others) for name in wanted}
+            return int(min((total.get(name, 0.0) - used[name] + 1e-9) // amount for name, amount in wanted.items())) if wanted else 1
 
         mine = sum(actor.shape == shape for actor in self._actors)
         for other in [actor for actor in others if not actor.calls]:
@@ -343,9 +336,3 @@ def _first_line(error: Exception) -> str:
     """A Ray error in one line: the last line of a remote traceback says what happened."""
     lines = [line.strip() for line in str(error).strip().split("\n") if line.strip()]
     return f"{type(error).__name__}: {lines[-1] if 'Traceback' in str(error) else lines[0] if lines else ''}"[:300]
-
-
-def _needs(shape: Shape) -> dict[str, float]:
-    """Ray's names for what a worker of this shape holds."""
-    needs = {"CPU": shape.cpus, "GPU": shape.gpus, "memory": float(shape.memory), **dict(shape.custom)}
-    return {name: amount for name, amount in needs.items() if amount > 0}
