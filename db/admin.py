@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: The base tables, largest last.
 TABLES = (
     "paper", "task", "method", "metric", "claim", "claim_revision", "verdict", "environment", "run", "task_config", "method_config",
-    "run_trial", "trial", "attempt", "attempt_text", "summary", "measurement", "curve_point",
+    "run_trial", "run_tag", "audit", "submission", "trial", "attempt", "attempt_text", "summary", "measurement", "curve_point",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -61,12 +62,18 @@ def write(backend: Backend, connection: Connection, catalogue: Catalogue) -> Non
             "doc": clean(metric.doc),
             "is_primary": int(metric.is_primary),
             "curve": metric.curve,
+            "low": _bound(metric.low),
+            "high": _bound(metric.high),
             "declared": 1,
         }
         for index, metric in enumerate(metric for task in catalogue.tasks for metric in task.metrics)
     ]
     _upsert(connection, "metric", ("task", "metric"), metrics, keep=("id",))
     _write_claims(backend, connection, catalogue.claims)
+
+
+def _bound(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _upsert(

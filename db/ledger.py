@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from db.records import Attempt, Catalogue, Environment, Run, Trial, TrialStatus, VerdictRow
+from db.records import Attempt, AuditRow, Catalogue, Environment, Run, SubmissionRow, Trial, TrialStatus, VerdictRow
 
 if TYPE_CHECKING:
     import pyarrow
@@ -32,7 +33,8 @@ class Ledger(ABC):
 
     @abstractmethod
     def start_run(self, run: Run, environment: Environment) -> None:
-        """Record that a run starts now (database clock)."""
+        """Record that a run starts now (database clock), with its tags. Raises LedgerError for a tag that is empty, longer than 100
+        characters or not printable. A run that the ledger holds already stays as it is, but for further tags."""
 
     @abstractmethod
     def finish_run(self, run: str, status: str) -> None:
@@ -76,10 +78,35 @@ class Ledger(ABC):
     def record_verdicts(self, verdicts: Sequence[VerdictRow]) -> None:
         """Append verdicts, decided now. One equal to the claim's current verdict (same claim hash, verdict and trials) is not repeated."""
 
+    @abstractmethod
+    def record_audits(self, audits: Sequence[AuditRow]) -> int:
+        """Store how well repetitions agreed, now; returns how many were new. An audit of an attempt that has one already is ignored; an
+        attempt that the ledger does not hold raises LedgerError."""
+
+    @abstractmethod
+    def record_submission(self, submission: SubmissionRow, after: int | None = None) -> int:
+        """Append a submission to its guarded board, now; returns its number there (1, 2, …).
+
+        With `after`, raises LedgerError unless the board holds exactly so many submissions: whoever decided what to display from the
+        board's history then knows that nobody was faster. An id seen before is a no-op that returns its number."""
+
     # -- reading --------------------------------------------------------------------------------------------------------------------
     @abstractmethod
     def query(self, sql: str, params: dict[str, Any] | None = None) -> pyarrow.Table:
         """Rows of a SELECT over the public views (named parameters `:name`). Only reads; raises QueryRefused otherwise."""
+
+    def submissions(self, board: str | None = None) -> list[SubmissionRow]:
+        """Submissions to one guarded board (None: to all), by board and number."""
+        some = "" if board is None else " WHERE board = :board"
+        rows = self.query(f"SELECT * FROM submissions{some} ORDER BY board, number", None if board is None else {"board": board})
+        return [
+            SubmissionRow(
+                row["submission"], row["board"], row["submitter"], row["mechanism"], row["displayed"], bool(row["released"]),
+                row["threshold"], row["budget_left"], row["method"], row["note"], row["number"],
+                row["at"] if isinstance(row["at"], datetime) else datetime.fromisoformat(row["at"]),
+            )
+            for row in rows.to_pylist()
+        ]  # fmt: skip
 
     @abstractmethod
     def close(self) -> None: ...

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from db.errors import LedgerUnavailable
 from db.ledger import Ledger
 from db.reading import QUERY_SECONDS
-from db.records import Attempt, Catalogue, Environment, Run, Trial, TrialStatus, VerdictRow
+from db.records import Attempt, AuditRow, Catalogue, Environment, Run, SubmissionRow, Trial, TrialStatus, VerdictRow
 
 if TYPE_CHECKING:
     import pyarrow
@@ -78,4 +78,10 @@ class ReadOnlyLedger(Ledger):
         self._refuse()
 
     def record_verdicts(self, verdicts: Sequence[VerdictRow]) -> None:
+        self._refuse()
+
+    def record_audits(self, audits: Sequence[AuditRow]) -> int:
+        self._refuse()
+
+    def record_submission(self, submission: SubmissionRow, after: int | None = None) -> int:
         self._refuse()

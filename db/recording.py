@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ATTEMPT = (
     "id", "key", "trial_id", "run_id", "number", "outcome", "accepted", "started", "finished", "seconds", "cpu_seconds", "worker",
-    "environment_id", "error", "info",
+    "environment_id", "error", "info", "block",
 )  # fmt: skip
 ATTEMPT_TEXT = ("attempt_id", "traceback", "stdout", "stderr")
 MEASUREMENT = ("attempt_id", "metric_id", "value", "kind")
@@ -231,6 +231,7 @@ def _attempt_row(backend: Backend, attempt: Attempt, identity: int, trial: _Tria
         environment,
         clean(attempt.error),
         canonical_json(dict(attempt.info)) if attempt.info else "{}",
+        attempt.block,
     )
 
 

@@ -20,6 +20,11 @@ TRIAL_STATES: tuple[TrialState, ...] = ("pending", "leased", "done", "failed", "
 
 Kind = Literal["finite", "nan", "+inf", "-inf"]
 
+#: Against the accepted result in a fresh worker with as many numeric threads (other worker) or another number (other threads); same worker:
+#: the second of two repetitions in one worker against the first.
+Condition = Literal["same worker", "other worker", "other threads"]
+Agreement = Literal["bitwise", "within tolerance", "different"]
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
@@ -70,6 +75,7 @@ class Attempt:
     stdout: str = ""  #: bounded tails
     stderr: str = ""
     next_state: TrialState = "done"  #: what the trial becomes: the coordinator's retry policy decides; ok is always "done"
+    block: int | None = None  #: number of the random block in which it was interleaved with its rivals (timing-sensitive tasks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,7 @@ class Run:
     engine: str
     argv: Sequence[str]
     planned: int  #: trials in the plan, those already done included
+    tags: Sequence[str] = ()  #: each 1 to 100 printable characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,8 @@ class MetricRow:
     doc: str
     is_primary: bool
     curve: str | None
+    low: float | None = None  #: least and greatest legal value; None (or an infinity) when unbounded
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +171,37 @@ class VerdictRow:
     test: str  #: the name of the test, as stated to people
     detail: Mapping[str, Any]
     trials: Sequence[str]  #: keys of the trials that made it
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """How well a repetition of an accepted trial agreed. There is one per repetition, so the attempt's id is also the audit's."""
+
+    attempt: str
+    condition: Condition
+    verdict: Agreement
+    tolerance: float  #: largest relative difference that counts as within tolerance
+    deviation: float | None  #: largest relative difference over the metrics; None when the repetition has no result
+    metric: str | None  #: where that is; None when all agree bitwise
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionRow:
+    """One submission to a guarded board (a holdout that answers a limited number of questions). Holds what the submitter may see, and never
+    the hidden score."""
+
+    id: str  #: unique, made by the caller
+    board: str
+    submitter: str
+    mechanism: str
+    displayed: float | None  #: the value shown; None when none was
+    released: bool  #: whether that is a new answer from the holdout
+    threshold: float | None  #: the mechanism's public threshold or step
+    budget_left: float | None
+    method: str | None = None
+    note: str = ""
+    number: int = 0  #: position on its board, from 1 on; assigned by the ledger, as is
+    at: datetime | None = None  #: when it was stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Connection
 
 from db import catalogue as catalogues
-from db import recording
+from db import notes, recording
 from db.dictionaries import Dictionaries, config_keys, next_id
 from db.errors import LedgerError
 from db.ledger import Ledger
 from db.reading import QUERY_SECONDS
-from db.records import Attempt, Catalogue, Environment, Run, Trial, TrialStatus, VerdictRow
+from db.records import Attempt, AuditRow, Catalogue, Environment, Run, SubmissionRow, Trial, TrialStatus, VerdictRow
 from db.statements import text
 from db.values import canonical_json, clean
 
@@ -73,6 +73,7 @@ class SqlLedger(Ledger):
                     "environment": environments[environment.hash],
                 },
             )
+            notes.write_tags(connection, run.id, run.tags)
 
     def finish_run(self, run: str, status: str) -> None:
         if status not in ("complete", "incomplete", "interrupted", "failed"):
@@ -193,6 +194,14 @@ class SqlLedger(Ledger):
     def record_verdicts(self, verdicts: Sequence[VerdictRow]) -> None:
         with self.transaction() as connection:
             catalogues.write_verdicts(self.backend, connection, verdicts)
+
+    def record_audits(self, audits: Sequence[AuditRow]) -> int:
+        with self.transaction() as connection:
+            return notes.write_audits(self.backend, connection, audits)
+
+    def record_submission(self, submission: SubmissionRow, after: int | None = None) -> int:
+        with self.transaction() as connection:
+            return notes.write_submission(self.backend, connection, submission, after)
 
     # -- reading --------------------------------------------------------------------------------------------------------------------
     def query(self, sql: str, params: dict[str, Any] | None = None) -> pyarrow.Table:

@@ -131,6 +131,7 @@ def totals_of_columns(
         mean = np.add.reduceat(numbers, starts) / n
         m2 = np.add.reduceat(np.where(finite, (value - np.repeat(mean, sizes)) ** 2, 0.0), starts)
     low, high = np.minimum.reduceat(np.where(finite, value, np.inf), starts), np.maximum.reduceat(np.where(finite, value, -np.inf), starts)
+    mean = np.clip(mean, low, high)  # rounding can push the mean of equal values beyond them
     found = {}
     columns = (arm[starts], metric[starts], n, sizes - n, mean, m2, low, high, starts, starts + sizes)
     for code, metric_id, count, odd, *moments, start, end in zip(*(column.tolist() for column in columns), strict=True):

@@ -1,57 +1,33 @@
-"""The public SQL surface: every view, each with its documentation as data. Base tables are private and may change between revisions.
-
-JSON columns hold canonical JSON text (sorted keys, no spaces), so they can be grouped by. Times are ISO-8601 UTC text in SQLite and
-timestamptz in PostgreSQL. Flags are 0 or 1 on both.
-"""
+"""The public SQL surface: every view, each with its documentation as data. Base tables are private and may change between revisions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
-
-Type = Literal["text", "integer", "real", "time", "json", "flag"]
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a public view."""
-
-    type: Type
-    doc: str
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """One public view: what a row is, its columns in order, and the SELECT (the same on both databases)."""
-
-    doc: str
-    columns: Mapping[str, Column]
-    sql: str
-
-
-TRIAL = Column("text", "Content key of the trial: sha256 over task, method, resolved parameters, seed, data fingerprint and protocol.")
-FAMILY = Column("text", "Family of the task, such as quantization.")
-TASK = Column("text", "Task id, family/name.")
-TASK_VERSION = Column("integer", "Version of the task's code; raised when results change.")
-TASK_PARAMS = Column("json", "Resolved parameters of the task.")
-METHOD = Column("text", "Method id, family/name.")
-METHOD_VERSION = Column("integer", "Version of the method's code; raised when results change.")
-METHOD_PARAMS = Column("json", "Resolved parameters of the method.")
-SEED = Column("integer", "Seed that all random streams of the trial derive from.")
-FINGERPRINT = Column("text", "Digest of the data that the task reads; rows with different fingerprints are not comparable.")
-PROTOCOL = Column("integer", "Version of the rules that every evaluation shares; rows with different protocols are not comparable.")
-METRIC = Column("text", "Metric id, unique in its task.")
-UNIT = Column("text", "Unit of the metric.")
-DIRECTION = Column("text", "lower, higher or none: which values are better.")
-IS_PRIMARY = Column("flag", "1 for the metric that a leaderboard of the task ranks by.")
-VALUE = Column("real", "The number measured; NULL unless it is finite (see kind).")
-KIND = Column("text", "finite, nan, +inf or -inf.")
-ATTEMPT = Column("text", "Id of the attempt.")
-RUN = Column("text", "Id of the run (one invocation of `assay run`).")
-ENVIRONMENT = Column("text", "Hash of the environment; joins with environments.environment.")
-PAPER = Column("integer", "Number of the paper in shared/papers.")
-CLAIM = Column("text", "Id of the claim.")
+from db.columns import (
+    ATTEMPT,
+    DIRECTION,
+    ENVIRONMENT,
+    FAMILY,
+    FINGERPRINT,
+    IS_PRIMARY,
+    KIND,
+    METHOD,
+    METHOD_PARAMS,
+    METHOD_VERSION,
+    METRIC,
+    PROTOCOL,
+    RUN,
+    SEED,
+    TASK,
+    TASK_PARAMS,
+    TASK_VERSION,
+    TRIAL,
+    UNIT,
+    VALUE,
+    Column,
+    View,
+)
+from db.views_catalogue import CATALOGUE_VIEWS
+from db.views_runs import RUN_VIEWS
 
 _CONFIG = {
     "trial": TRIAL,
@@ -146,11 +122,15 @@ VIEWS: dict[str, View] = {
             "stdout": Column("text", "Tail of what the attempt printed."),
             "stderr": Column("text", "Tail of what the attempt wrote to standard error."),
             "info": Column("json", "Notes of the task for people."),
+            "block": Column(
+                "integer",
+                "Number of the random block in which a timing-sensitive trial was interleaved with its rivals; NULL when it was not.",
+            ),
         },
         """SELECT a.key AS attempt, t.key AS trial, r.run AS run, a.number AS number, a.outcome AS outcome, a.accepted AS accepted,
             a.started AS started, a.finished AS finished, a.seconds AS seconds, a.cpu_seconds AS cpu_seconds, a.worker AS worker,
             e.hash AS environment, a.error AS error, coalesce(x.traceback, '') AS traceback, coalesce(x.stdout, '') AS stdout,
-            coalesce(x.stderr, '') AS stderr, a.info AS info
+            coalesce(x.stderr, '') AS stderr, a.info AS info, a.block AS block
         FROM attempt a JOIN trial t ON t.id = a.trial_id JOIN run r ON r.id = a.run_id
         LEFT JOIN environment e ON e.id = a.environment_id LEFT JOIN attempt_text x ON x.attempt_id = a.id""",
     ),
@@ -234,166 +214,6 @@ VIEWS: dict[str, View] = {
         WHERE NOT EXISTS (SELECT 1 FROM summary s WHERE s.task_config_id = f.task_config_id
             AND s.method_config_id = f.method_config_id)""",
     ),
-    "claims": View(
-        "The papers' claims as defined now, with the newest verdict about this definition.",
-        {
-            "claim": CLAIM,
-            "paper": PAPER,
-            "family": FAMILY,
-            "statement": Column("text", "What the paper says, as one checkable sentence."),
-            "task": TASK,
-            "metric": METRIC,
-            "definition": Column("json", "The whole claim: kind, arms, margin, minimum seeds, control."),
-            "hash": Column("text", "sha256 of the definition; an edited claim has another hash and no verdict until it is decided again."),
-            "verdict": Column("text", "supported, refuted, inconclusive or not attempted; NULL when nobody has decided this definition."),
-            "effect": Column("real", "Estimated effect, in the claim's own terms (difference or ratio)."),
-            "low": Column("real", "Lower end of the effect's interval; may be infinite."),
-            "high": Column("real", "Upper end of the effect's interval; may be infinite."),
-            "n": Column("integer", "Number of paired observations (seeds) behind the verdict."),
-            "p_value": Column("real", "p value of the test; NULL where the test has none."),
-            "test": Column("text", "Name of the statistical test."),
-            "detail": Column("json", "Everything else that made the verdict."),
-            "trials": Column("json", "Sorted list of the keys of the trials that made the verdict."),
-            "decided": Column("time", "When the verdict was stored, by the database's clock."),
-        },
-        """SELECT c.claim AS claim, c.paper AS paper, c.family AS family, c.statement AS statement, c.task AS task, c.metric AS metric,
-            c.definition AS definition, c.hash AS hash, v.verdict AS verdict, v.effect AS effect, v.low AS low, v.high AS high, v.n AS n,
-            v.p_value AS p_value, v.test AS test, v.detail AS detail, v.trials AS trials, v.decided AS decided
-        FROM claim c LEFT JOIN verdict v
-            ON v.id = (SELECT max(w.id) FROM verdict w WHERE w.claim = c.claim AND w.claim_hash = c.hash)""",
-    ),
-    "claim_revisions": View(
-        "Earlier definitions of claims that were edited since.",
-        {
-            "claim": CLAIM,
-            "hash": Column("text", "sha256 of the earlier definition."),
-            "statement": Column("text", "The earlier statement."),
-            "definition": Column("json", "The earlier definition."),
-            "since": Column("time", "When this definition entered the ledger."),
-            "replaced": Column("time", "When another took its place."),
-        },
-        """SELECT r.claim AS claim, r.hash AS hash, r.statement AS statement, r.definition AS definition, r.since AS since,
-            r.replaced AS replaced
-        FROM claim_revision r""",
-    ),
-    "verdicts": View(
-        "Every verdict ever stored; append-only.",
-        {
-            "claim": CLAIM,
-            "claim_hash": Column("text", "Hash of the definition that was decided."),
-            "current": Column("flag", "1 when the claims view shows this verdict."),
-            "verdict": Column("text", "supported, refuted, inconclusive or not attempted."),
-            "effect": Column("real", "Estimated effect, in the claim's own terms (difference or ratio)."),
-            "low": Column("real", "Lower end of the effect's interval; may be infinite."),
-            "high": Column("real", "Upper end of the effect's interval; may be infinite."),
-            "n": Column("integer", "Number of paired observations (seeds) behind the verdict."),
-            "p_value": Column("real", "p value of the test; NULL where the test has none."),
-            "test": Column("text", "Name of the statistical test."),
-            "detail": Column("json", "Everything else that made the verdict."),
-            "trials": Column("json", "Sorted list of the keys of the trials that made the verdict."),
-            "decided": Column("time", "When it was stored, by the database's clock."),
-        },
-        """SELECT v.claim AS claim, v.claim_hash AS claim_hash,
-            CASE WHEN v.id = (SELECT max(w.id) FROM verdict w WHERE w.claim = c.claim AND w.claim_hash = c.hash) THEN 1 ELSE 0 END
-                AS current,
-            v.verdict AS verdict, v.effect AS effect, v.low AS low, v.high AS high, v.n AS n, v.p_value AS p_value, v.test AS test,
-            v.detail AS detail, v.trials AS trials, v.decided AS decided
-        FROM verdict v JOIN claim c ON c.claim = v.claim""",
-    ),
-    "costs": View(
-        "What was spent, by run, task and method.",
-        {
-            "run": RUN,
-            "family": FAMILY,
-            "task": TASK,
-            "method": METHOD,
-            "trials": Column("integer", "How many trials had at least one attempt in this run."),
-            "attempts": Column("integer", "How many attempts."),
-            "failed_attempts": Column("integer", "How many attempts did not end ok."),
-            "seconds": Column("real", "Wall time of all attempts, in seconds."),
-            "cpu_seconds": Column("real", "CPU time of all attempts, in seconds."),
-        },
-        """SELECT r.run AS run, tc.family AS family, tc.task AS task, mc.method AS method, count(DISTINCT a.trial_id) AS trials,
-            count(*) AS attempts, sum(CASE WHEN a.outcome = 'ok' THEN 0 ELSE 1 END) AS failed_attempts, sum(a.seconds) AS seconds,
-            sum(a.cpu_seconds) AS cpu_seconds
-        FROM attempt a JOIN run r ON r.id = a.run_id JOIN trial t ON t.id = a.trial_id JOIN task_config tc ON tc.id = t.task_config_id
-        JOIN method_config mc ON mc.id = t.method_config_id
-        GROUP BY r.run, tc.family, tc.task, mc.method""",
-    ),
-    "tasks": View(
-        "Catalogue of tasks, as the newest run knew them.",
-        {
-            "task": TASK,
-            "family": FAMILY,
-            "version": TASK_VERSION,
-            "label": Column("text", "Name for tables."),
-            "doc": Column("text", "What the task measures, and how."),
-            "params_schema": Column("json", "JSON Schema of the parameters."),
-        },
-        """SELECT k.task AS task, k.family AS family, k.version AS version, k.label AS label, k.doc AS doc,
-            k.params_schema AS params_schema FROM task k""",
-    ),
-    "methods": View(
-        "Catalogue of methods, as the newest run knew them.",
-        {
-            "method": METHOD,
-            "family": Column("text", "Family of the method, such as quantization."),
-            "version": METHOD_VERSION,
-            "label": Column("text", "Name for tables."),
-            "doc": Column("text", "What the method does, and its source."),
-            "paper": Column("integer", "Number of the paper it comes from; NULL for a baseline without one."),
-            "knowledge": Column("json", "List of what the method is told beyond its inputs."),
-            "params_schema": Column("json", "JSON Schema of the parameters."),
-        },
-        """SELECT k.method AS method, k.family AS family, k.version AS version, k.label AS label, k.doc AS doc, k.paper AS paper,
-            k.knowledge AS knowledge, k.params_schema AS params_schema FROM method k""",
-    ),
-    "metrics": View(
-        "Catalogue of metrics. A metric that was recorded but never declared has an empty unit and doc and direction none.",
-        {
-            "task": TASK,
-            "metric": METRIC,
-            "unit": UNIT,
-            "direction": DIRECTION,
-            "doc": Column("text", "What the number means."),
-            "is_primary": IS_PRIMARY,
-            "curve": Column("text", "Name of the x axis of a metric that is a series; NULL for a scalar."),
-        },
-        """SELECT m.task AS task, m.metric AS metric, m.unit AS unit, m.direction AS direction, m.doc AS doc, m.is_primary AS is_primary,
-            m.curve AS curve FROM metric m""",
-    ),
-    "papers": View(
-        "Catalogue of papers.",
-        {
-            "paper": PAPER,
-            "title": Column("text", "Title of the paper."),
-            "family": Column("text", "Family that the paper belongs to."),
-            "tier": Column("text", "How deeply Assay covers the family."),
-            "benchmark": Column("text", "What a benchmark of the paper would be."),
-        },
-        """SELECT p.paper AS paper, p.title AS title, p.family AS family, p.tier AS tier, p.benchmark AS benchmark FROM paper p""",
-    ),
-    "runs": View(
-        "One row per invocation of `assay run` (or import).",
-        {
-            "run": RUN,
-            "suite": Column("text", "Name of the suite."),
-            "suite_text": Column("text", "The suite as resolved, YAML."),
-            "engine": Column("text", "inline, process or ray."),
-            "argv": Column("json", "The command line, a list."),
-            "planned": Column("integer", "Trials in the plan, those already done included."),
-            "started": Column("time", "When it started, by the database's clock."),
-            "finished": Column("time", "When it ended; NULL while it runs or when it was killed."),
-            "status": Column("text", "running, complete, incomplete, interrupted, failed or imported."),
-            "environment": ENVIRONMENT,
-        },
-        """SELECT r.run AS run, r.suite AS suite, r.suite_text AS suite_text, r.engine AS engine, r.argv AS argv, r.planned AS planned,
-            r.started AS started, r.finished AS finished, r.status AS status, e.hash AS environment
-        FROM run r LEFT JOIN environment e ON e.id = r.environment_id""",
-    ),
-    "run_trials": View(
-        "Which trials the plan of which run holds.",
-        {"run": RUN, "trial": TRIAL},
-        """SELECT r.run AS run, t.key AS trial FROM run_trial x JOIN run r ON r.id = x.run_id JOIN trial t ON t.id = x.trial_id""",
-    ),
+    **CATALOGUE_VIEWS,
+    **RUN_VIEWS,
 }

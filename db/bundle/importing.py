@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from db import recording, summary
-from db.bundle.layout import FILES, check_files, path_of
+from db import notes, recording, summary
+from db.bundle.layout import FILES, check_files, columns_of, path_of
 from db.dictionaries import METHOD_CONFIG, TASK_CONFIG, next_id
 from db.errors import LedgerError
 from db.records import Attempt, Environment
@@ -47,13 +47,13 @@ def import_bundle(ledger: SqlLedger, folder: Path, progress: Callable[[int, int]
     `progress(done, total)` counts attempts.
     """
     manifest = check_files(folder)
-    _refuse_other_columns(folder)
+    _refuse_other_columns(folder, manifest["format"])
     return _Import(ledger, folder, manifest["files"]["attempts"]["rows"], progress).run()
 
 
-def _refuse_other_columns(folder: Path) -> None:
-    for name, file in FILES.items():
-        if pq.read_schema(path_of(folder, name)).names != list(file.columns):
+def _refuse_other_columns(folder: Path, format: str) -> None:
+    for name, columns in (columns_of(format) or {}).items():
+        if pq.read_schema(path_of(folder, name)).names != columns:
             raise LedgerError(f"{path_of(folder, name)} has other columns than this version of Assay reads.")
 
 
@@ -82,12 +82,15 @@ class _Import:
             done += batch.num_rows
             if self.progress is not None:
                 self.progress(done, self.total)
+        self._audits()
         return Imported(trials, attempts, replicates, measurements, points)
 
     # -- what attempts point to -----------------------------------------------------------------------------------------------------
     def _rows(self, name: str) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = pq.read_table(path_of(self.folder, name)).to_pylist()
-        return rows
+        """Rows of a small file; what a bundle of an older format lacks is None."""
+        path = path_of(self.folder, name)
+        missing = dict.fromkeys(FILES[name].columns)
+        return [{**missing, **row} for row in pq.read_table(path).to_pylist()] if path.exists() else []
 
     def _time(self, value: Any) -> Any:
         return None if value is None else self.backend.time(value)
@@ -139,6 +142,16 @@ class _Import:
             status = "imported" if row["status"] == "running" else row["status"]
             rows.append({"id": first + number, **row, **times, "status": status, "environment_id": environment})
         self._add(connection, "run", "run", rows)
+        tags: dict[str, list[str]] = {}
+        for row in self._rows("tags"):
+            tags.setdefault(row["run"], []).append(row["tag"])
+        for run, some in tags.items():
+            notes.write_tags(connection, run, some)
+        known = {row[0] for row in self.backend.rows(connection, "SELECT submission FROM submission")}
+        new = [{**row, "at": self._time(row["at"])} for row in self._rows("submissions") if row["submission"] not in known]
+        first = next_id(self.backend, connection, "submission")
+        columns = ["id", *FILES["submissions"].columns]
+        self.backend.insert(connection, "submission", columns, [(first + i, *row.values()) for i, row in enumerate(new)])
 
     def _trials(self) -> int:
         added = 0
@@ -175,6 +188,16 @@ class _Import:
         ]
         self.backend.insert(connection, "trial", ("id", "key", "task_config_id", "method_config_id", "seed", "state", "attempts"), new)
         return len(new)
+
+    def _audits(self) -> None:
+        statement = (
+            "INSERT INTO audit (attempt_id, condition, verdict, tolerance, deviation, metric, at) "
+            "SELECT id, ?, ?, ?, ?, ?, ? FROM attempt WHERE key = ? ON CONFLICT (attempt_id) DO NOTHING"
+        )
+        columns = ("condition", "verdict", "tolerance", "deviation", "metric", "at", "attempt")
+        rows = [{**row, "at": self._time(row["at"])} for row in self._rows("audits")]
+        with self.ledger.transaction() as connection:
+            self.backend.update(connection, statement, [tuple(row[column] for column in columns) for row in rows])
 
     # -- attempts -------------------------------------------------------------------------------------------------------------------
     def _attempts(self, connection: Connection, batch: pa.RecordBatch, values: pa.Table, curves: pa.Table) -> tuple[int, int, int, int]:
@@ -270,5 +293,5 @@ def _attempt(row: dict[str, Any]) -> Attempt:
     return Attempt(
         row["attempt"], row["trial"], row["run"], row["outcome"], row["started"], row["finished"], row["seconds"], row["cpu_seconds"],
         row["worker"], row["environment"], info=json.loads(row["info"]), error=row["error"], traceback=row["traceback"],
-        stdout=row["stdout"], stderr=row["stderr"], next_state="done" if row["outcome"] == "ok" else "leased",
+        stdout=row["stdout"], stderr=row["stderr"], next_state="done" if row["outcome"] == "ok" else "leased", block=row.get("block"),
     )  # fmt: skip

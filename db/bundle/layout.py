@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from db.errors import LedgerError
 
-FORMAT = "assay-bundle-1"
+FORMAT = "assay-bundle-2"
 MANIFEST = "manifest.json"
 
 TEXT, INT, REAL, TIME = pa.string(), pa.int64(), pa.float64(), pa.timestamp("us", "UTC")
@@ -53,9 +53,9 @@ FILES: dict[str, File] = {
     "metrics": File(
         {
             "metric_id": INT, "task": TEXT, "metric": TEXT, "unit": TEXT, "direction": TEXT, "doc": TEXT, "is_primary": INT, "curve": TEXT,
-            "declared": INT,
+            "declared": INT, "low": REAL, "high": REAL,
         },
-        "SELECT id, task, metric, unit, direction, doc, is_primary, curve, declared FROM metric ORDER BY id",
+        "SELECT id, task, metric, unit, direction, doc, is_primary, curve, declared, low, high FROM metric ORDER BY id",
     ),
     "claims": File(
         {
@@ -84,6 +84,10 @@ FILES: dict[str, File] = {
         "SELECT r.run, r.suite, r.suite_text, r.engine, r.argv, r.planned, r.started, r.finished, r.status, e.hash "
         "FROM run r LEFT JOIN environment e ON e.id = r.environment_id ORDER BY r.id",
     ),
+    "tags": File(
+        {"run": TEXT, "tag": TEXT},
+        "SELECT r.run, x.tag FROM run_tag x JOIN run r ON r.id = x.run_id ORDER BY x.run_id, x.tag",
+    ),
     "trials": File(
         {
             "trial": TEXT, "family": LABEL, "task": LABEL, "task_version": INT, "task_params": LABEL, "method": LABEL,
@@ -103,10 +107,10 @@ FILES: dict[str, File] = {
         {
             "attempt_id": INT, "attempt": TEXT, "trial": TEXT, "run": LABEL, "number": INT, "outcome": LABEL, "accepted": INT,
             "started": TIME, "finished": TIME, "seconds": REAL, "cpu_seconds": REAL, "worker": LABEL, "environment": LABEL, "error": TEXT,
-            "info": TEXT, "traceback": TEXT, "stdout": TEXT, "stderr": TEXT,
+            "info": TEXT, "traceback": TEXT, "stdout": TEXT, "stderr": TEXT, "block": INT,
         },
         "SELECT a.id, a.key, t.key, r.run, a.number, a.outcome, a.accepted, a.started, a.finished, a.seconds, a.cpu_seconds, a.worker, "
-        "e.hash, a.error, a.info, coalesce(x.traceback, ''), coalesce(x.stdout, ''), coalesce(x.stderr, '') "
+        "e.hash, a.error, a.info, coalesce(x.traceback, ''), coalesce(x.stdout, ''), coalesce(x.stderr, ''), a.block "
         "FROM attempt a JOIN trial t ON t.id = a.trial_id JOIN run r ON r.id = a.run_id LEFT JOIN environment e ON e.id = a.environment_id "
         "LEFT JOIN attempt_text x ON x.attempt_id = a.id ORDER BY a.id",
     ),
@@ -117,6 +121,19 @@ FILES: dict[str, File] = {
     "curves": File(
         {"attempt_id": INT, "metric_id": INT, "step": REAL, "value": REAL, "kind": LABEL},
         f"SELECT x.attempt_id, x.metric_id, x.step, x.value, x.kind FROM curve_point x {_ATTEMPT_ORDER}, x.step",
+    ),
+    "audits": File(
+        {"attempt": TEXT, "condition": LABEL, "verdict": LABEL, "tolerance": REAL, "deviation": REAL, "metric": LABEL, "at": TIME},
+        "SELECT a.key, x.condition, x.verdict, x.tolerance, x.deviation, x.metric, x.at "
+        "FROM audit x JOIN attempt a ON a.id = x.attempt_id ORDER BY x.attempt_id",
+    ),
+    "submissions": File(
+        {
+            "submission": TEXT, "board": TEXT, "number": INT, "submitter": TEXT, "method": TEXT, "note": TEXT, "mechanism": TEXT,
+            "displayed": REAL, "released": INT, "threshold": REAL, "budget_left": REAL, "at": TIME,
+        },
+        "SELECT submission, board, number, submitter, method, note, mechanism, displayed, released, threshold, budget_left, at "
+        "FROM submission ORDER BY id",
     ),
     "leaderboard": File(
         {
@@ -129,6 +146,24 @@ FILES: dict[str, File] = {
         "ORDER BY task, task_params, method, method_params, metric, data_fingerprint, protocol",
     ),
 }  # fmt: skip
+
+
+#: What bundles of older formats lack: whole files (None) or last columns.
+OLDER: dict[str, dict[str, tuple[str, ...] | None]] = {
+    "assay-bundle-1": {"metrics": ("low", "high"), "attempts": ("block",), "tags": None, "audits": None, "submissions": None},
+}
+
+
+def columns_of(format: str) -> dict[str, list[str]] | None:
+    """Columns by file of a bundle in `format`; None when this code does not know it."""
+    if format != FORMAT and format not in OLDER:
+        return None
+    lacks = OLDER.get(format, {})
+    return {
+        name: [column for column in file.columns if column not in (lacks.get(name) or ())]
+        for name, file in FILES.items()
+        if lacks.get(name, ()) is not None
+    }
 
 
 def path_of(folder: Path, name: str) -> Path:
@@ -144,13 +179,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest; raises LedgerError when there is none or it is not a bundle's."""
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        known = manifest["format"] == FORMAT and set(manifest["files"]) == set(FILES)
+        columns = columns_of(manifest["format"])
+        known = columns is not None and set(manifest["files"]) == set(columns)
     except OSError as error:
         raise LedgerError(f"{folder} is not a bundle: its {MANIFEST} can't be read ({error.strerror}).") from None
     except (ValueError, KeyError, TypeError):
         known = False
     if not known:
-        raise LedgerError(f"{folder / MANIFEST} is damaged or belongs to another version of Assay (this one reads {FORMAT}).")
+        raise LedgerError(
+            f"{folder / MANIFEST} is damaged or belongs to another version of Assay (this one reads {', '.join([*OLDER, FORMAT])})."
+        )
     return manifest
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +13,9 @@ import pyarrow.parquet as pq
 
 from db.bundle.layout import check_files, path_of
 from db.errors import LedgerError
+from db.summary import HUGE
 
-#: Relative difference of mean and sd that other orders of summation explain.
+#: Difference of mean and sd that other orders of summation explain, relative to the largest value that went in.
 TOLERANCE = 1e-9
 CELL = ("family", "task", "task_version", "task_params", "method", "method_version", "method_params", "data_fingerprint", "protocol")
 
@@ -67,6 +69,20 @@ def _recompute(tables: dict[str, pa.Table]) -> dict[tuple[object, ...], dict[str
         .select(["attempt_id", "metric_id", "value"])
         .join(attempts.select(["attempt_id", "arm"]), "attempt_id", join_type="inner")
     )
+    found = _aggregate(scores)
+    if any(_huge(cell) for cell in found.values()):  # their sum overflows; a power of two scales exactly
+        small = scores.set_column(scores.column_names.index("value"), "value", pc.multiply(scores.column("value"), 2.0**-64))
+        for key, cell in _aggregate(small).items():
+            if _huge(found[key]):
+                found[key] |= {field: None if cell[field] is None else cell[field] * 2.0**64 for field in ("mean", "sd")}
+    _, first = np.unique(arm_of_trial.to_numpy(), return_index=True)
+    arms = {row["arm"]: tuple(row[column] for column in CELL) for row in trials.take(first).to_pylist()}
+    metrics = dict(zip(tables["metrics"].column("metric_id").to_pylist(), tables["metrics"].column("metric").to_pylist(), strict=True))
+    return {(*arms[arm], metrics[metric]): cell for (arm, metric), cell in found.items()}
+
+
+def _aggregate(scores: pa.Table) -> dict[tuple[int, int], dict[str, Any]]:
+    """n, nonfinite, mean, sd, min and max by (arm, metric_id)."""
     grouped = scores.group_by(["arm", "metric_id"]).aggregate(
         [
             ("value", "count", pc.CountOptions("only_valid")),
@@ -80,11 +96,12 @@ def _recompute(tables: dict[str, pa.Table]) -> dict[tuple[object, ...], dict[str
     columns = [grouped.column(index).to_pylist() for index in range(grouped.num_columns)]
     names = grouped.column_names
     assert names[:2] == ["arm", "metric_id"], names
-    _, first = np.unique(arm_of_trial.to_numpy(), return_index=True)
-    arms = {row["arm"]: tuple(row[column] for column in CELL) for row in trials.take(first).to_pylist()}
-    metrics = dict(zip(tables["metrics"].column("metric_id").to_pylist(), tables["metrics"].column("metric").to_pylist(), strict=True))
     fields = ("n", "nonfinite", "mean", "sd", "min", "max")
-    return {(*arms[arm], metrics[metric]): dict(zip(fields, values, strict=True)) for arm, metric, *values in zip(*columns, strict=True)}
+    return {(arm, metric): dict(zip(fields, values, strict=True)) for arm, metric, *values in zip(*columns, strict=True)}
+
+
+def _huge(cell: dict[str, Any]) -> bool:
+    return cell["min"] is not None and max(-cell["min"], cell["max"]) > HUGE
 
 
 def _codes(table: pa.Table, columns: tuple[str, ...]) -> pa.Array:
@@ -101,8 +118,9 @@ def _compare(recomputed: dict[tuple[object, ...], dict[str, object]], leaderboar
     stated = {tuple(row[column] for column in (*CELL, "metric")): row for row in leaderboard.to_pylist()}
     for key, row in stated.items():
         mine = recomputed.get(key, {"n": 0, "nonfinite": 0, "mean": None, "sd": None, "min": None, "max": None})
+        scale = max(abs(value) if isinstance(value, float) else 0.0 for value in (mine["min"], mine["max"]))
         for field, value in mine.items():
-            if not _agree(row[field], value):
+            if not _agree(row[field], value, scale):
                 what = f"{key[4]} {key[6]} on {key[1]} {key[3]}, {key[-1]}"
                 differences.append(f"{what}: the bundle's leaderboard says {field} = {row[field]}, its measurements give {value}.")
     missing = recomputed.keys() - stated.keys()
@@ -112,9 +130,9 @@ def _compare(recomputed: dict[tuple[object, ...], dict[str, object]], leaderboar
     return differences
 
 
-def _agree(left: object, right: object) -> bool:
+def _agree(left: object, right: object, scale: float) -> bool:
     if isinstance(left, float) and isinstance(right, float):
-        return left == right or abs(left - right) <= TOLERANCE * max(abs(left), abs(right)) or (left != left and right != right)
+        return left == right or abs(left - right) <= TOLERANCE * scale or (left != left and right != right)
     if left is None or right is None:  # the ledger has no sd where it would overflow or n < 2
         return (left in (None, 0) or left != left or left == float("inf")) and (right is None or right != right or right == float("inf"))
     return left == right

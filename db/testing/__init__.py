@@ -10,7 +10,22 @@
 
 from __future__ import annotations
 
-from db.testing.examples import ENVIRONMENT, ODD_VALUES, RUN, START, attempt, catalogue, claim, number, same, trial, verdict
+from db.testing.examples import (
+    ENVIRONMENT,
+    ODD_VALUES,
+    RUN,
+    START,
+    attempt,
+    audit,
+    catalogue,
+    claim,
+    number,
+    same,
+    submission,
+    trial,
+    verdict,
+)
+from db.testing.notes import NoteConformance
 from db.testing.reading import ReadingConformance
 from db.testing.results import ResultConformance
 from db.testing.trials import TrialConformance
@@ -22,14 +37,16 @@ __all__ = [
     "START",
     "LedgerConformance",
     "attempt",
+    "audit",
     "catalogue",
     "claim",
     "number",
     "same",
+    "submission",
     "trial",
     "verdict",
 ]
 
 
-class LedgerConformance(TrialConformance, ResultConformance, ReadingConformance):
+class LedgerConformance(TrialConformance, ResultConformance, NoteConformance, ReadingConformance):
     """Every promise of `db.ledger.Ledger`. Subclasses provide the fixture `open_again`."""

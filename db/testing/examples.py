@@ -12,6 +12,7 @@ import pytest
 from db.ledger import Ledger
 from db.records import (
     Attempt,
+    AuditRow,
     Catalogue,
     ClaimRow,
     Curve,
@@ -21,6 +22,7 @@ from db.records import (
     Outcome,
     PaperRow,
     Run,
+    SubmissionRow,
     TaskRow,
     Trial,
     TrialState,
@@ -29,7 +31,7 @@ from db.records import (
 
 START = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 ENVIRONMENT = Environment("e" * 64, {"python": "3.11.7", "hostname": "host-ä", "git_dirty": True, "threads": 1})
-RUN = Run("run-1", "suite", "name: suite\n", "inline", ["assay", "run"], 4)
+RUN = Run("run-1", "suite", "name: suite\n", "inline", ["assay", "run"], 4, ("nightly", "größe 2"))
 #: Values that are lost or changed somewhere unless somebody cares: the largest, the least normal, a subnormal, and the non-finite ones.
 ODD_VALUES = (0.0, -1.5, 0.1, 1e308, -1.7976931348623157e308, 2.2250738585072014e-308, 5e-324, math.nan, math.inf, -math.inf)
 
@@ -76,7 +78,7 @@ def attempt(
 def catalogue() -> Catalogue:
     """One task with a scalar and a series, two methods, a paper, a claim."""
     metrics = [
-        MetricRow("demo/t", "loss", "nats", "lower", "Loss on held-out data.", True, None),
+        MetricRow("demo/t", "loss", "nats", "lower", "Loss on held-out data.", True, None, 0.0, math.inf),
         MetricRow("demo/t", "path", "nats", "lower", "Loss after each round.", False, "round"),
     ]
     return Catalogue(
@@ -98,6 +100,15 @@ def verdict(
     verdict: str = "supported", claim_hash: str = "hash-1", trials: Sequence[str] = ("b", "a"), high: float = math.inf
 ) -> VerdictRow:
     return VerdictRow("demo-claim", claim_hash, verdict, -0.5, -0.7, high, 5, 0.01, "paired t", {"note": "é"}, trials)
+
+
+def audit(of: Trial, number: int) -> AuditRow:
+    """An audit by the attempt that `attempt(of, number=number)` makes."""
+    return AuditRow(f"{of.key}#{number}", "other worker", "different", 1e-6, 1.0, "loss")
+
+
+def submission(id: str, board: str = "guarded", displayed: float | None = 0.52, released: bool = True) -> SubmissionRow:
+    return SubmissionRow(id, board, "ann", "thresholdout", displayed, released, 0.04, 7.0, "demo/a", "bits = 3 €")
 
 
 def same(left: float, right: float) -> bool:

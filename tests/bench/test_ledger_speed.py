@@ -83,7 +83,9 @@ def ours(url: str, trials: list[Trial], attempts: list[Attempt]) -> Callable[[],
 
 def raw_rows(count: int, metrics: int, time: Any) -> tuple[list[Any], list[Any], list[Any]]:
     trials = [(i, f"demo/t|{i:050d}", 1, 1, i, "pending", None, None, 0, None, None) for i in range(1, count + 1)]
-    attempts = [(i, f"demo/t#{i:050d}", i, 1, 1, "ok", 1, time, time, 2.0, 1.5, "worker-1", None, "", "{}") for i in range(1, count + 1)]
+    attempts = [
+        (i, f"demo/t#{i:050d}", i, 1, 1, "ok", 1, time, time, 2.0, 1.5, "worker-1", None, "", "{}", None) for i in range(1, count + 1)
+    ]
     measurements = [(i, k + 1, k * 1.1, "finite") for i in range(1, count + 1) for k in range(metrics)]
     return trials, attempts, measurements
 
@@ -114,7 +116,7 @@ def raw_sqlite(path: Path, count: int, metrics: int) -> Callable[[], None]:
         for first in range(0, count, GROUP):
             some = attempts[first : first + GROUP]
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(f"INSERT INTO attempt VALUES ({','.join('?' * 15)})", some)
+            connection.executemany(f"INSERT INTO attempt VALUES ({','.join('?' * 16)})", some)
             connection.executemany("INSERT INTO measurement VALUES (?,?,?,?)", measurements[first * metrics : (first + GROUP) * metrics])
             connection.executemany(
                 "UPDATE trial SET state = 'done', attempts = 1, accepted_id = ?, last_id = ? WHERE id = ?", [row[:1] * 3 for row in some]

@@ -15,11 +15,12 @@ from db import open_ledger
 from db.admin import vacuum
 from db.records import Curve
 from db.revisions import HEAD
-from db.testing import ENVIRONMENT, ODD_VALUES, RUN, attempt, catalogue, claim, trial, verdict
+from db.testing import ENVIRONMENT, ODD_VALUES, RUN, attempt, audit, catalogue, claim, submission, trial, verdict
 
 ASSETS = Path(__file__).parents[1] / "assets" / "ledger"
 
-#: Views and columns whose content must survive every upgrade (times by the database's clock are left out).
+#: What must survive every upgrade: a view and its columns (times by the database's clock are left out). A number behind the name is the
+#: revision that added these columns to the view.
 FROZEN = {
     "trials": "trial, task, method, method_params, seed, state, outcome, attempts, attempt, error",
     "scores": "trial, metric, unit, direction, is_primary, value, kind",
@@ -33,11 +34,16 @@ FROZEN = {
     "runs": "run, suite, suite_text, engine, argv, planned, status, environment",
     "environments": "environment, content, python, hostname",
     "metrics": "task, metric, unit, direction, doc, is_primary, curve",
+    "metrics 0002": "task, metric, low, high",
+    "attempts 0002": "attempt, block",
+    "tags": "run, tag",
+    "audits": "audit, trial, task, method, condition, verdict, tolerance, deviation, metric, run, environment",
+    "submissions": "submission, board, number, submitter, method, note, mechanism, displayed, released, threshold, budget_left",
 }
 
 
 def fill(ledger: Any) -> None:
-    """A little of everything that the first revision can hold."""
+    """A little of everything that this revision can hold."""
     ledger.write_catalogue(catalogue())
     ledger.start_run(RUN, ENVIRONMENT)
     trials = [trial(seed, method) for seed in range(4) for method in ("demo/a", "demo/b")]
@@ -45,10 +51,15 @@ def fill(ledger: Any) -> None:
     odd = {f"odd{index}": value for index, value in enumerate(ODD_VALUES)}
     path = Curve("path", [float(step) for step in range(1, 11)], list(ODD_VALUES))
     ledger.record([attempt(item, {"loss": 1 / (1 + item.seed), **odd}, curves=[path]) for item in trials[:5]], [ENVIRONMENT])
-    ledger.record([attempt(trials[0], {"loss": 7.0}, number=2), attempt(trials[5], outcome="oom", next_state="failed", error="Böse €.")])
+    ledger.record(
+        [attempt(trials[0], {"loss": 7.0}, number=2, block=3), attempt(trials[5], outcome="oom", next_state="failed", error="Böse €.")]
+    )
     ledger.record([attempt(trials[6], outcome="error", next_state="pending", traceback="line 1\nline 2", stdout="out")])
     ledger.claim("somebody", [trials[7].key], 1)
     ledger.record_verdicts([verdict("inconclusive"), verdict(high=1.0)])
+    ledger.record_audits([audit(trials[0], 2)])
+    ledger.record_submission(submission("s1"))
+    ledger.record_submission(submission("s2", displayed=None, released=False))
     from db.records import Catalogue
 
     ledger.write_catalogue(Catalogue(claims=[claim(margin=0.5, hash="hash-2")]))
@@ -58,9 +69,9 @@ def fill(ledger: Any) -> None:
 def content(ledger: Any) -> dict[str, list[list[Any]]]:
     """What the frozen columns show, sorted, as JSON values."""
     found = {}
-    for view, columns in FROZEN.items():
-        rows = ledger.surface.rows(f"SELECT {columns} FROM {view}", None, 60)[1]
-        found[view] = sorted((list(row) for row in rows), key=repr)
+    for name, columns in FROZEN.items():
+        rows = ledger.surface.rows(f"SELECT {columns} FROM {name.split()[0]}", None, 60)[1]
+        found[name] = sorted((list(row) for row in rows), key=repr)
     return found
 
 

@@ -51,7 +51,9 @@ def test_a_frozen_ledger_upgrades_and_works(thaw: Callable[[str], str], revision
     url = thaw(revision)
     admin.upgrade(url)
     with open_ledger(url) as ledger:
-        assert json.loads(json.dumps(content(ledger))) == json.loads((ASSETS / f"{revision}.json").read_text())
+        frozen = json.loads((ASSETS / f"{revision}.json").read_text())
+        found = json.loads(json.dumps(content(ledger)))
+        assert {name: found[name] for name in frozen} == frozen
         item = trial(3, "demo/b")
         assert ledger.claim("me", [item.key], 1) == [item.key], "the lease of the frozen coordinator ran out long ago"
         assert ledger.record([attempt(item, {"loss": 0.5})], [ENVIRONMENT]) == 1
@@ -93,27 +95,28 @@ def test_upgrade_with_backup(new_url: Callable[[], str], next_revision: str, mon
     for read_only in (True, False):
         with pytest.raises(SchemaMismatch, match=r"older than this code's 9000; run `assay db upgrade --db "):
             open_ledger(url, read_only=read_only)
-    assert admin.current(url).revision == "0001"
+    head = revisions.revisions()[-2]
+    assert admin.current(url).revision == head
     had, saved = admin.upgrade(url)
-    assert (had.revision, had.head) == ("0001", "9000")
+    assert (had.revision, had.head) == (head, "9000")
     assert admin.upgrade(url)[1] is None  # nothing left to do
     with open_ledger(url) as ledger:
         assert ledger.query("SELECT count(*) AS n FROM trials").to_pylist() == [{"n": 0}]
     if saved is not None:
-        monkeypatch.setattr(revisions, "HEAD", "0001")
+        monkeypatch.setattr(revisions, "HEAD", head)
         open_ledger(saved).close()  # the backup is a ledger of the old schema
     assert (saved is None) == url.startswith("postgresql")
 
 
 def test_a_failing_upgrade_changes_nothing(new_url: Callable[[], str], next_revision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (revisions.FOLDER / "versions" / "r9000_next.py").write_text(
-        "from alembic import op\nrevision = '9000'\ndown_revision = '0001'\nbranch_labels = depends_on = None\n"
+        f"from alembic import op\nrevision = '9000'\ndown_revision = '{revisions.revisions()[-2]}'\nbranch_labels = depends_on = None\n"
         "def upgrade():\n    op.get_bind().exec_driver_sql('ALTER TABLE trial ADD COLUMN note TEXT')\n    raise RuntimeError('half way')\n"
     )
     url = new_url()
     with pytest.raises(RuntimeError, match="half way"):
         admin.upgrade(url)
-    monkeypatch.setattr(revisions, "HEAD", "0001")
+    monkeypatch.setattr(revisions, "HEAD", revisions.revisions()[-2])
     with open_ledger(url) as ledger:
         assert ledger.query("SELECT count(*) AS n FROM trials").to_pylist() == [{"n": 0}]
         with ledger.backend.write() as connection:  # type: ignore[union-attr]
