@@ -26,11 +26,15 @@ def half(scale: Tensor) -> Tensor:
 
 
 def split(weight: Tensor, per: Granularity, group: int) -> Tensor:
-    """[out, in] cut into rows that share a scale, [rows, size]; each row of the matrix is padded with zeros to whole groups."""
+    """[out, in] cut into rows that share a scale, [rows, size]; each row of the matrix is padded with zeros to whole groups.
+
+    A group that is longer than a row is the row.
+    """
     if per == "tensor":
         return weight.reshape(1, -1)
     if per == "channel":
         return weight
+    group = min(group, weight.shape[1])
     return F.pad(weight, (0, -weight.shape[1] % group)).reshape(-1, group)
 
 

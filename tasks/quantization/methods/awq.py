@@ -46,9 +46,10 @@ class Awq(Quantizer, name="awq", label="AWQ", knowledge=(CALIBRATION,)):
 
     def _clipped(self, rows: Tensor, gram: Tensor, shape: torch.Size) -> affine.Grid:
         """For each group, the range with the least output error of the group by itself."""
-        groups = -(-shape[1] // self.group)
-        padded = torch.nn.functional.pad(gram, (0, groups * self.group - shape[1]) * 2)
-        blocks = torch.stack([padded[i : i + self.group, i : i + self.group] for i in range(0, groups * self.group, self.group)])
+        size = rows.shape[1]
+        groups = -(-shape[1] // size)
+        padded = torch.nn.functional.pad(gram, (0, groups * size - shape[1]) * 2)
+        blocks = torch.stack([padded[i : i + size, i : i + size] for i in range(0, groups * size, size)])
         largest = rows.abs().amax(1, keepdim=True)
         best: affine.Grid | None = None
         least = torch.full_like(largest, float("inf"))
@@ -56,7 +57,7 @@ class Awq(Quantizer, name="awq", label="AWQ", knowledge=(CALIBRATION,)):
             limit = largest * (1 - shrink / 20)
             clipped = rows.clamp(-limit, limit)
             grid = affine.fit(clipped, self.bits, False)
-            difference = (grid.nearest(rows) - rows).view(shape[0], groups, self.group)
+            difference = (grid.nearest(rows) - rows).view(shape[0], groups, size)
             error = (torch.einsum("ogi,gij->ogj", difference, blocks) * difference).sum(2).view(-1, 1)
             better = error < least
             least = torch.where(better, error, least)
