@@ -31,8 +31,8 @@ class Crew:
         self.children.append(child)
         return child
 
-    def poll(self, timeout: float, wake: int | None = None) -> list[Rows | CallEnded]:
-        """Events of all workers, waiting up to `timeout` seconds for the first (or until `wake` can be read). Limits are enforced here."""
+    def poll(self, timeout: float) -> list[Rows | CallEnded]:
+        """Events of all workers, waiting up to `timeout` seconds for the first. Limits are enforced here."""
         deadline = time.monotonic() + timeout
         while True:
             events = self._collect()
@@ -41,9 +41,7 @@ class Crew:
                 return events
             busy = any(child.busy for child in self.children)
             fds = [child.fileno() for child in self.children if not child.hung_up] + ([self._zygote.fileno()] if self._zygote.alive else [])
-            ready = wait_readable(fds + ([] if wake is None else [wake]), min(left, TICK_SECONDS) if busy else left)
-            if wake is not None and wake in ready:
-                return self._collect()
+            wait_readable(fds, min(left, TICK_SECONDS) if busy else left)
 
     def close(self) -> None:
         for child in self.children:

@@ -2,6 +2,7 @@
 
 The work is done in a process below the actor, not in the actor: a unit that segfaults, hangs or leaks then costs a fork instead of an
 actor, its output and the finished part of its batch survive, and limits are enforced beside it rather than from across the network.
+The thread that executes a call supervises it, too: handing a call to another thread would cost more than a cheap trial.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import os
 import pickle
 import threading
-from collections import deque
 from pathlib import Path
 
 from harness.engines.base import CallEnded, EngineSettings, Shape
+from harness.engines.child import TICK_SECONDS
 from harness.engines.crew import Crew
 from harness.engines.wire import Load, Rows
 from harness.engines.zygote import Zygote
@@ -22,40 +23,49 @@ _DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBL
 
 
 class Host:
-    """Executes calls in the order in which they come. Every method may be called from any thread; one thread of its own supervises."""
+    """Executes calls in the order in which they come, one at a time. `cancel` and `close` may be called from another thread meanwhile."""
 
     def __init__(self, settings: EngineSettings, shape: Shape, nursery: tuple[str, str] | None = None) -> None:
         """`nursery`: machine and socket path of a zygote that may be shared (see `machine_id`)."""
         devices = {name: os.environ[name] for name in _DEVICE_VARIABLES if name in os.environ}
         self._crew, self._shape = Crew(settings, devices, _shared_zygote(nursery)), shape
-        self._crew.spawn(shape)  # it loads while the first call travels
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        self._lock = threading.Lock()
-        self._waiting: deque[Load] = deque()
+        self._child = self._crew.spawn(shape)  # it loads while the first call travels
+        self._working = threading.Lock()  #: held by whoever uses the crew
         self._cancelled: set[int] = set()
-        self._results: dict[int, tuple[list[Rows | CallEnded], threading.Event]] = {}
         self._closing = False
-        self._thread = threading.Thread(target=self._supervise, daemon=True)
-        self._thread.start()
 
     def execute(self, message: bytes) -> bytes:
         """Execute a packed call; returns the pickled list of its Rows and its CallEnded."""
-        call = Load(*pickle.loads(message))
+        with self._working:
+            return pickle.dumps(self._execute(Load(*pickle.loads(message))), protocol=5)
+
+    def _execute(self, call: Load) -> list[Rows | CallEnded]:
+        if self._closing or call.id in self._cancelled:
+            self._cancelled.discard(call.id)
+            return [CallEnded(call.id, "", "cancelled")]
+        self._ready()
+        self._child.begin(call)
         events: list[Rows | CallEnded] = []
-        over = threading.Event()
-        with self._lock:
-            self._results[call.id] = (events, over)
-            self._waiting.append(call)
-        self._wake()
-        over.wait()
-        return pickle.dumps(events, protocol=5)
+        while not (events and isinstance(events[-1], CallEnded)):
+            events += self._crew.poll(TICK_SECONDS)
+            if call.id in self._cancelled:
+                self._cancelled.discard(call.id)
+                self._child.cancel(call.id)
+            if self._closing:
+                break
+        if self._child.dead and not self._closing:
+            self._child = self._crew.spawn(self._shape)  # it starts while the next call travels
+        return events
+
+    def _ready(self) -> None:
+        """A living worker stands by."""
+        self._crew.poll(0.0)  # it may have died of what the last unit left behind
+        if self._child.dead:
+            self._child = self._crew.spawn(self._shape)
 
     def cancel(self, call: int) -> None:
         """End a call that executes or waits here."""
-        with self._lock:
-            self._cancelled.add(call)
-        self._wake()
+        self._cancelled.add(call)
 
     def ping(self) -> str:
         """Answers when the actor is up."""
@@ -64,45 +74,8 @@ class Host:
     def close(self) -> None:
         """End the worker process and remove its files."""
         self._closing = True
-        self._wake()
-        self._thread.join()
-
-    def _wake(self) -> None:
-        os.write(self._wake_write, b"x")
-
-    def _supervise(self) -> None:
-        while not self._closing:
-            self._hand_over()
-            for event in self._crew.poll(60.0, self._wake_read):
-                self._deliver(event)
-            try:
-                os.read(self._wake_read, 4096)
-            except BlockingIOError:
-                continue
-        self._crew.close()
-
-    def _hand_over(self) -> None:
-        """Give the worker what it has room for, and cancel what is to be cancelled."""
-        child = next((child for child in self._crew.children if not child.dead), None) or self._crew.spawn(self._shape)
-        with self._lock:
-            cancelled, self._cancelled = self._cancelled, set()
-            withdrawn = [call for call in self._waiting if call.id in cancelled]
-            for call in withdrawn:
-                self._waiting.remove(call)
-            while self._waiting and child.has_room(self._waiting[0].short):
-                child.begin(self._waiting.popleft())
-        for call in withdrawn:
-            self._deliver(CallEnded(call.id, "", "cancelled"))
-        for number in cancelled:
-            child.cancel(number)
-
-    def _deliver(self, event: Rows | CallEnded) -> None:
-        with self._lock:
-            events, over = self._results[event.call]
-            events.append(event)
-            if isinstance(event, CallEnded):
-                del self._results[event.call]
-                over.set()
+        with self._working:
+            self._crew.close()
 
 
 def machine_id() -> str:

@@ -44,6 +44,7 @@ class _Actor:
     """One actor of ours and the calls that are with it, oldest first."""
 
     handle: Any
+    execute: Any  #: its method, bound once: binding costs as much as a no-op trial
     shape: Shape
     calls: dict[int, Call] = field(default_factory=dict)
     affinity: str = ""
@@ -141,8 +142,6 @@ class RayEngine:
         if self._refs or self._pings:
             refs = [*self._refs, *self._pings]
             ready, _ = self._ray.wait(refs, timeout=0.0 if self._events else timeout)
-            if ready and len(refs) > 1:
-                ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
             for ref in ready:
                 if ref in self._pings:
                     self._greet(ref)
@@ -214,11 +213,11 @@ class RayEngine:
         if shape.memory:
             options["memory"] = shape.memory
         handle = (
-            self._ray.remote(concurrency_groups={"control": 1, "work": DEPTH})(Host)
+            self._ray.remote(concurrency_groups={"control": 1, "work": 1})(Host)
             .options(**options)
             .remote(self._settings, shape, (machine_id(), str((self._folder or Path()) / "zygote")))
         )
-        actor = _Actor(handle, shape)
+        actor = _Actor(handle, handle.execute.options(concurrency_group="work"), shape)
         self._actors.append(actor)
         self._pings[handle.ping.options(concurrency_group="control").remote()] = actor
 
@@ -248,10 +247,7 @@ class RayEngine:
                 continue
             actor.calls[call.id] = call
             actor.affinity = call.affinity
-            self._refs[actor.handle.execute.options(concurrency_group="work").remote(pickle.dumps(pack_call(call), protocol=5))] = (
-                actor,
-                call.id,
-            )
+            self._refs[actor.execute.remote(pickle.dumps(pack_call(call), protocol=5))] = (actor, call.id)
         waiting.extend(self._queue)
         self._queue = waiting
 
