@@ -198,15 +198,15 @@ def _planned(candidate: _Candidate, loaded: LoadedSuite, fixtures: _Fixtures, hi
         group="\n".join(config) if task.seeds_together else "",
         fixtures=tuple(fixtures.add(fixture) for fixture in task.fixtures(trial.seed)),
         timeout=entry.timeout or suite.timeout or task.timeout,
-        shape=_shape(entry.resources or suite.resources),
+        shape=_shape(entry.resources or suite.resources, task.exclusive if entry.exclusive is None else entry.exclusive),
         seconds=seconds,
         priority=entry.priority,
     )
 
 
-def _shape(resources: ResourceEntry) -> Shape:
+def _shape(resources: ResourceEntry, exclusive: bool) -> Shape:
     custom = tuple(sorted(resources.custom.items()))
-    return Shape(cpus=resources.cpus, gpus=resources.gpus, memory=resources.memory or 0, custom=custom)
+    return Shape(cpus=resources.cpus, gpus=resources.gpus, memory=resources.memory or 0, custom=custom, exclusive=exclusive)
 
 
 def _history(ledger: Ledger | None, tasks: Iterable[str]) -> dict[tuple[str, ...], float]:

@@ -50,6 +50,7 @@ class Item:
     alone: bool = False  #: shares its call with no other: it may have brought down a worker, nobody can tell
     leased: bool = False  #: its trials are ours in the ledger
     missing: int = 0  #: fixtures that are not there yet
+    turn: int = 0  #: place in the order of its random blocks (see blocks.py); 0: longest first
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -99,7 +100,7 @@ def group_items(todo: Iterable[PlannedTrial]) -> list[Item]:
 
 
 class ReadyQueue:
-    """Items of one shape that may start: by priority, then longest expected first. `leased` ones have been claimed and go first."""
+    """Items of one shape that may start: by priority, then turn, then longest expected first. `leased` ones are claimed and go first."""
 
     def __init__(self, costs: Costs) -> None:
         self._costs = costs
@@ -116,9 +117,10 @@ class ReadyQueue:
         if not_before > now:
             heapq.heappush(self._later, (not_before, next(self._numbers), item))
         elif item.leased:
-            self.leased.append(item)
+            self.leased.appendleft(item) if item.shape.exclusive else self.leased.append(item)  # tried again: near its block
         else:
-            heapq.heappush(self._heap, (-item.trials[0].priority, -item.seconds(self._costs), next(self._numbers), item))
+            order = item.turn or -item.seconds(self._costs)
+            heapq.heappush(self._heap, (-item.trials[0].priority, order, next(self._numbers), item))
 
     def wake(self, now: float) -> float | None:
         """Let in what has waited long enough; returns when the next one is due."""

@@ -13,6 +13,7 @@ from typing import Protocol
 from db.ledger import Ledger
 from db.records import Outcome
 from db.spool import Spool
+from harness.blocks import interleave
 from harness.engines.base import Call, CallEnded, Engine, EngineSettings, Shape, TrialResult, UnitDone
 from harness.errors import EngineError
 from harness.fixture_gate import FixtureGate
@@ -136,7 +137,8 @@ class _Scheduler:
         self._startable = budget_trials
         self._recorder = Recorder(ledger, spool, group_attempts=group_attempts, on_trouble=lambda sentence: on_event(Notice(sentence)))
         self._leases = Leases(ledger, Path(settings.cache_dir) / "coordinators")
-        self._settler = Settler(run_id, self._recorder, self._leases, on_event)
+        self._items = group_items(plan.todo)
+        self._settler = Settler(run_id, self._recorder, self._leases, on_event, interleave(self._items, run_id))
         self._gate = FixtureGate(plan.fixtures, self._release)
         self._costs = Costs()
         self._queues: dict[Shape, ReadyQueue] = {}
@@ -227,9 +229,11 @@ class _Scheduler:
 
     # -- queues -----------------------------------------------------------------------------------------------------------------------
     def _enqueue(self) -> None:
-        for item in group_items(self._plan.todo):
+        self._items.sort(key=lambda item: not item.shape.exclusive)  # nothing has to make way for them yet
+        for item in self._items:
             self._queue(item.shape)  # the engine prepares for every shape, also for trials that wait
             self._gate.admit(item)
+        self._items.clear()
         self._gate.open()
 
     def _release(self, item: Item) -> None:

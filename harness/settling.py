@@ -20,8 +20,10 @@ from harness.recorder import Recorder
 class Settler:
     """Counts what has become of the plan's trials. `done` and `failed` include those that another coordinator has ended."""
 
-    def __init__(self, run_id: str, recorder: Recorder, leases: Leases, emit: Callable[[ProgressEvent], None]) -> None:
-        self._run_id, self._recorder, self._leases, self._emit = run_id, recorder, leases, emit
+    def __init__(
+        self, run_id: str, recorder: Recorder, leases: Leases, emit: Callable[[ProgressEvent], None], blocks: Mapping[str, int]
+    ) -> None:
+        self._run_id, self._recorder, self._leases, self._emit, self._blocks = run_id, recorder, leases, emit, blocks
         self._numbers = itertools.count(1)
         self._histories: dict[str, History] = {}
         self._late: set[str] = set()  #: trials that a worker believed dead has finished after all
@@ -111,6 +113,7 @@ class Settler:
                 event.stdout,
                 event.stderr,
                 state,
+                self._blocks.get(planned.trial.key),
             )
         )
         self.attempts[result.outcome] += 1

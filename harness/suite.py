@@ -130,6 +130,9 @@ class TaskEntry(Points):
     timeout: Duration | None = Field(None, description="per trial, e.g. 10m")
     resources: ResourceEntry | None = None
     priority: int = Field(0, description="higher runs first")
+    exclusive: bool | None = Field(
+        None, description="true: its trials have the machine to themselves, in random blocks of methods (for clock readings)"
+    )
 
 
 class Suite(_Strict):

@@ -176,11 +176,14 @@ class Task(Registered, ABC):
 
     Subclass keywords: `name` (unique in the family), `label`, `version` (raise it when results change), `accepts` (the family's method
     protocols that it can run), `seeds_together` (it implements `run_seeds` and wants all seeds of a group in one call), `timeout`
-    (seconds allowed per trial unless the suite says otherwise), `seconds` (rough cost of one trial on one core, until the ledger knows).
+    (seconds allowed per trial unless the suite says otherwise), `seconds` (rough cost of one trial on one core, until the ledger knows),
+    `exclusive` (its metrics are clock readings: no other trial of the run may execute on the machine meanwhile, and methods take turns in
+    random blocks).
     """
 
     accepts: ClassVar[tuple[type[Method], ...]] = ()
     seeds_together: ClassVar[bool] = False
+    exclusive: ClassVar[bool] = False
     timeout: ClassVar[float] = 600.0
     seconds: ClassVar[float] = 1.0
     metrics: ClassVar[tuple[Metric, ...]] = ()
@@ -194,10 +197,12 @@ class Task(Registered, ABC):
         seeds_together: bool = False,
         timeout: float = 600.0,
         seconds: float = 1.0,
+        exclusive: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         cls.accepts, cls.seeds_together, cls.timeout, cls.seconds = accepts, seeds_together, timeout, seconds
+        cls.exclusive = exclusive
 
     @classmethod
     def primary_metric(cls) -> Metric:

@@ -96,7 +96,8 @@ def _print(record: dict[str, Any], console: Console) -> None:
         line(curve["metric"], f"curve with {curve['points']} points")
     for attempt in record["attempts"]:
         accepted = ", accepted" if attempt["accepted"] else ""
-        console.rule(f"attempt {attempt['number']}: {attempt['outcome']}{accepted}", align="left", style="dim")
+        block = f", block {attempt['block']}" if attempt["block"] is not None else ""
+        console.rule(f"attempt {attempt['number']}: {attempt['outcome']}{accepted}{block}", align="left", style="dim")
         line("when", f"{attempt['started']}, {attempt['seconds']:.3f} s ({attempt['cpu_seconds']:.3f} s CPU) on {attempt['worker']}")
         for name in ("error", "traceback", "stdout", "stderr"):
             if attempt[name]:

@@ -17,12 +17,14 @@ from db.records import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Resources one worker holds. `memory` in bytes (0: no limit)."""
+    """Resources one worker holds. `memory` in bytes (0: no limit). `exclusive`: nothing else of the run executes on its machine while it
+    executes, and there is one such worker at a time, so that clocks can be compared."""
 
     cpus: float = 1.0
     gpus: float = 0.0
     memory: int = 0
     custom: tuple[tuple[str, float], ...] = ()
+    exclusive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

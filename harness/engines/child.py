@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.engines.base import CallEnded, EngineSettings, Shape
-from harness.engines.processes import kernel_oom_kills, memory_of_tree
+from harness.engines.processes import exceeds, kernel_oom_kills
 from harness.engines.serve import Marker
 from harness.engines.wire import TAIL_BYTES, Inbox, Load, Rows, read_tail, send
 from harness.engines.zygote import Exit, Zygote, kill_group
@@ -260,7 +260,7 @@ class Child:
                 kill_group(self.pid)
         elif 0 <= unit < len(call.limits) and unit > self._reported and now - began > call.limits[unit]:
             self.stop("timeout")
-        elif self.shape.memory and self.pid and memory_of_tree(self.pid) > self.shape.memory:
+        elif self.shape.memory and self.pid and exceeds(self.pid, self.shape.memory):
             self.stop("oom")
         for which, fd in enumerate((self._stdout, self._stderr)):
             if os.fstat(fd).st_size > STREAM_LIMIT:

@@ -35,6 +35,8 @@ class ProcessEngine:
         return 2 * self.workers(shape)  # the second half waits here, so that a worker never waits for the coordinator
 
     def workers(self, shape: Shape) -> int:
+        if shape.exclusive:
+            return 1
         return max(1, int(self._cpus // shape.cpus)) if shape.cpus > 0 else max(1, int(self._cpus))
 
     def submit(self, call: Call) -> None:
@@ -69,7 +71,7 @@ class ProcessEngine:
     def _assign(self) -> None:
         """Give waiting calls to workers with room, and start workers while processors are free."""
         waiting: deque[Call] = deque()
-        full: set[Shape] = set()
+        full = self._making_way()
         for call in self._queue:
             child = None if call.shape in full else self._find(call)
             if child is not None:
@@ -79,6 +81,13 @@ class ProcessEngine:
                 waiting.append(call)
         self._queue = waiting
 
+    def _making_way(self) -> set[Shape]:
+        """Shapes whose calls wait: an exclusive one for whatever executes, and everything else for it."""
+        busy = {child.shape for child in self._crew.children if child.busy} if self._crew else set()
+        queued = [call.shape for call in self._queue]
+        alone = next((shape for shape in (*busy, *queued) if shape.exclusive), None)
+        return set() if alone is None else {shape for shape in queued if shape != alone or busy - {alone}}
+
     def _find(self, call: Call) -> Child | None:
         assert self._crew is not None
         shape = call.shape
@@ -86,14 +95,15 @@ class ProcessEngine:
         idle = [child for child in living if not child.busy]
         if fitting := [child for child in idle if child.shape == shape]:
             return max(fitting, key=lambda child: child.affinity == call.affinity)
-        used = sum(child.shape.cpus for child in living)
-        for other in idle:  # of another shape: make room
+        if not (shape.exclusive and len(idle) < len(living)):  # it executes: no second one beside it
+            used = sum(child.shape.cpus for child in living)
+            for other in idle:  # of another shape: make room
+                if used + shape.cpus <= self._cpus:
+                    break
+                other.close()
+                used -= other.shape.cpus
             if used + shape.cpus <= self._cpus:
-                break
-            other.close()
-            used -= other.shape.cpus
-        if used + shape.cpus <= self._cpus:
-            return self._crew.spawn(shape)
+                return self._crew.spawn(shape)
         return next(
             (child for child in living if not child.dead and child.shape == shape and child.has_room(call.seconds <= SHORT_SECONDS)), None
         )
