@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from numbers import Real
 from typing import Any, cast
@@ -26,10 +27,9 @@ class Checked:
 
 def check(task: Task, method: str, measured: object) -> Checked:
     """Check `measured` against the metrics that `task` declares."""
-    where = f"{task.id()} with {method}"
     if not isinstance(measured, Measured):
-        return Checked(complaint=f"{where} returned {_kind(measured)} instead of Measured.")
-    declared = {metric.id: metric for metric in type(task).metrics}
+        return Checked(complaint=f"{task.id()} with {method} returned {_kind(measured)} instead of Measured.")
+    declared = _declared(type(task))
     metrics: dict[str, float] = {}
     curves: dict[str, tuple[list[float], list[float]]] = {}
     complaints: list[str] = []
@@ -55,14 +55,20 @@ def check(task: Task, method: str, measured: object) -> Checked:
         curves[name] = curve
         if bad := next((text for value in curve[1] if (text := _illegal(metric, value))), ""):
             complaints.append(f"Curve {name!r} {bad}")
-    for name, metric in declared.items():
-        if name not in (measured.metrics if metric.curve is None else measured.curves):
-            complaints.append(f"{'Metric' if metric.curve is None else 'Curve'} {name!r} is missing")
+    if len(metrics) + len(curves) < len(declared):
+        for name, metric in declared.items():
+            if name not in (measured.metrics if metric.curve is None else measured.curves):
+                complaints.append(f"{'Metric' if metric.curve is None else 'Curve'} {name!r} is missing")
     info = _plain_json(measured.info)
     if info is None:
         complaints.append("The note `info` is not a JSON object")
     # One sentence: the first complaint stands for the rest, because they usually have one cause.
-    return Checked(metrics, curves, info or {}, f"{complaints[0]} ({where})." if complaints else "")
+    return Checked(metrics, curves, info or {}, f"{complaints[0]} ({task.id()} with {method})." if complaints else "")
+
+
+@cache
+def _declared(task: type[Task]) -> Mapping[str, Metric]:
+    return {metric.id: metric for metric in task.metrics}
 
 
 def _curve(metric: Metric, series: object) -> tuple[list[float], list[float]] | str:
@@ -86,6 +92,8 @@ def _floats(values: Sequence[Any]) -> list[float]:
 
 
 def _illegal(metric: Metric, value: float) -> str:
+    if metric.low <= value <= metric.high and value - value == 0:
+        return ""  # the usual case: finite and within bounds
     if not math.isfinite(value):
         if metric.finite:
             return f"is {value} although it must be finite"
