@@ -9,24 +9,22 @@ from db.dictionaries import next_id
 from db.errors import LedgerError
 from db.records import AuditRow, SubmissionRow
 from db.statements import text
-from db.values import clean, number_or_none
+from db.values import checked_tag, clean, number_or_none
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from db.backends.base import Backend
 
-#: Longest tag, in characters.
-TAG = 100
-
 
 def write_tags(connection: Connection, run: str, tags: Sequence[str]) -> None:
     """Tag a run; in the caller's exclusive transaction."""
     statement = text("INSERT INTO run_tag (run_id, tag) SELECT id, :tag FROM run WHERE run = :run ON CONFLICT DO NOTHING")
     for tag in dict.fromkeys(tags):
-        if not tag.strip() or len(tag) > TAG or not tag.isprintable():
-            raise LedgerError(f"{tag!r} can't be the tag of a run; a tag has 1 to {TAG} printable characters.")
-        connection.execute(statement, {"run": run, "tag": tag})
+        try:
+            connection.execute(statement, {"run": run, "tag": checked_tag(tag)})
+        except ValueError as error:
+            raise LedgerError(str(error)) from None
 
 
 def write_audits(backend: Backend, connection: Connection, audits: Sequence[AuditRow]) -> int:

@@ -86,6 +86,17 @@ def iso(time: datetime) -> str:
     return (time if time.tzinfo is UTC else time.astimezone(UTC)).isoformat(timespec="microseconds")
 
 
+#: Longest tag of a run, in characters.
+TAG = 100
+
+
+def checked_tag(tag: str) -> str:
+    """`tag` itself; ValueError with one sentence when it can't be the tag of a run."""
+    if not tag.strip() or len(tag) > TAG or not tag.isprintable():
+        raise ValueError(f"{tag!r} can't be the tag of a run; a tag has 1 to {TAG} printable characters.")
+    return tag
+
+
 def number_or_none(value: float | None) -> float | None:
     """NaN has no meaning in a verdict's columns: it becomes NULL on both databases."""
     return None if value is None or math.isnan(value) else float(value)

@@ -78,8 +78,8 @@ RUN_VIEWS: dict[str, View] = {
             "tolerance": Column("real", "Largest relative difference that counts as within tolerance."),
             "deviation": Column(
                 "real",
-                "Largest relative difference |a - b| / max(|a|, |b|) over the metrics; infinite where one is not finite and the other "
-                "differs, NULL when the repetition has no result.",
+                "Largest relative difference |a - b| / max(|a|, |b|, 0.001) over the metrics; infinite where one is not finite and the "
+                "other differs, NULL when the repetition has no result.",
             ),
             "metric": Column("text", "Metric with the largest difference; NULL when all agree bitwise or there is no result."),
             "run": RUN,

@@ -1,7 +1,7 @@
 """Running accepted trials again and comparing: `assay reproduce` and `assay audit`.
 
 Every repetition is recorded as an attempt of its trial (a replicate: the accepted result never changes), with a note that says under
-which condition it ran.
+which condition it ran. An audit also stores how well each repetition agreed.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import math
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 
 from db.ledger import Ledger
-from db.records import Attempt, Curve, Environment
+from db.records import Agreement, Attempt, AuditRow, Condition, Curve, Environment, Outcome
 from harness.engines.base import Call, CallEnded, EngineSettings, TrialUnit, UnitDone
 from harness.engines.process import ProcessEngine
 from harness.errors import HarnessError
@@ -25,10 +25,8 @@ from harness.identity import content_key
 from tasks.api import CLOCK_UNITS, PROTOCOL
 from tasks.registry import Registry, resolve
 
-#: Within this relative (or, near zero, absolute) distance two values count as equal up to rounding.
-TOLERANCE, NEAR_ZERO = 1e-6, 1e-9
-
-Agreement = Literal["bitwise", "within tolerance", "different", "clock"]
+#: Two values count as equal up to rounding when they differ by at most this, relative to the larger one or to FLOOR.
+TOLERANCE, FLOOR = 1e-6, 1e-3
 
 
 class CannotReproduce(HarnessError):
@@ -45,18 +43,23 @@ class Comparison:
     metric: str
     accepted: float
     again: float
-    agreement: Agreement
+    agreement: Agreement | Literal["clock"]
 
 
-def compare(accepted: float, again: float, unit: str) -> Agreement:
+def deviation(one: float, other: float) -> float:
+    """Relative difference |one - other| / max(|one|, |other|, 0.001); infinite when one is not finite and the other is another value."""
+    if one == other or (math.isnan(one) and math.isnan(other)):
+        return 0.0
+    difference = abs(one - other) / max(abs(one), abs(other), FLOOR)
+    return difference if math.isfinite(difference) else math.inf
+
+
+def compare(accepted: float, again: float, unit: str) -> Agreement | Literal["clock"]:
     """How well a repeated value agrees with the accepted one (both may be NaN or infinite)."""
     if unit in CLOCK_UNITS:
         return "clock"
-    if accepted == again or (math.isnan(accepted) and math.isnan(again)):
-        return "bitwise"
-    if math.isclose(accepted, again, rel_tol=TOLERANCE, abs_tol=NEAR_ZERO):
-        return "within tolerance"
-    return "different"
+    difference = deviation(accepted, again)
+    return "bitwise" if difference == 0 else "within tolerance" if difference <= TOLERANCE else "different"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,21 @@ class Repeatable:
     unit: TrialUnit
     scores: Mapping[str, tuple[float, str]]  #: metric -> (value, unit)
     plugins: tuple[str, ...]
+    threads: int | None  #: numeric threads of the worker that made the result, where its environment says so
+
+    @property
+    def key(self) -> str:
+        return self.unit.keys[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """What running a trial again gave, and the attempt it is recorded as."""
+
+    attempt: str
+    outcome: Outcome
+    error: str
+    metrics: Mapping[str, float]
 
 
 def repeatable(ledger: Ledger, registry: Registry, key: str) -> Repeatable:
@@ -96,13 +114,17 @@ def repeatable(ledger: Ledger, registry: Registry, key: str) -> Repeatable:
     }
     params, method_params = json.loads(row["task_params"]), json.loads(row["method_params"])
     unit = TrialUnit(row["task"], params, row["method"], method_params, (row["seed"],), (key,), task_class.timeout)
-    return Repeatable(unit, scores, plugins)
+    threads = ledger.query(
+        "SELECT e.threads AS threads FROM attempts a JOIN environments e ON e.environment = a.environment WHERE a.attempt = :attempt",
+        {"attempt": row["attempt"]},
+    ).to_pylist()
+    return Repeatable(unit, scores, plugins, threads[0]["threads"] if threads else None)
 
 
-def repeat(ledger: Ledger, run: str, trial: Repeatable, settings: EngineSettings, conditions: Sequence[str]) -> list[Comparison]:
-    """Run the trial once per condition in one fresh worker process, record each time as an attempt, compare it with the accepted result."""
+def repeat(ledger: Ledger, run: str, trial: Repeatable, settings: EngineSettings, notes: Sequence[str]) -> list[Repetition]:
+    """Run the trial once per note, all in one fresh worker process, and record each time as an attempt whose info holds the note."""
     engine = ProcessEngine()
-    call = Call(0, (trial.unit,) * len(conditions), plugins=trial.plugins)
+    call = Call(0, (trial.unit,) * len(notes), plugins=trial.plugins)
     done: list[UnitDone] = []
     ended: CallEnded | None = None
     try:
@@ -116,13 +138,42 @@ def repeat(ledger: Ledger, run: str, trial: Repeatable, settings: EngineSettings
                     ended = event
     finally:
         engine.stop()
-    if len(done) < len(conditions):
-        raise CannotReproduce(f"Trial {trial.unit.keys[0][:12]}: the worker went away ({ended.lost}): {ended.detail}")
-    comparisons: list[Comparison] = []
-    for condition, event in zip(conditions, done, strict=True):
-        _record(ledger, run, trial, condition, event)
-        comparisons += _compared(trial, condition, event)
-    return comparisons
+    if len(done) < len(notes):
+        raise CannotReproduce(f"Trial {trial.key[:12]}: the worker went away ({ended.lost}): {ended.detail}")
+    return [_record(ledger, run, trial, note, event) for note, event in zip(notes, done, strict=True)]
+
+
+def against_accepted(trial: Repeatable, condition: str, again: Repetition) -> list[Comparison]:
+    """Every metric of a repetition beside the accepted value; CannotReproduce when the repetition has no result."""
+    if again.outcome != "ok":
+        raise CannotReproduce(f"Trial {trial.key[:12]} was ok and now ends as {again.outcome}: {again.error}")
+    return _compared(trial, condition, {metric: value for metric, (value, _) in trial.scores.items()}, again)
+
+
+def audit(ledger: Ledger, run: str, trial: Repeatable, settings: EngineSettings) -> None:
+    """Repeat the trial twice in one fresh worker with as many threads as its result had, and once in another with another number of
+    threads; record how well each repetition agrees (view `audits`)."""
+    threads = trial.threads or settings.threads
+    first, second = repeat(ledger, run, trial, replace(settings, threads=threads), ["other worker", "same worker"])
+    (third,) = repeat(ledger, run, trial, replace(settings, threads=1 if threads > 1 else 2), ["other threads"])
+    accepted = {metric: value for metric, (value, _) in trial.scores.items()}
+    ledger.record_audits(
+        [
+            audit_row("other worker", first, _compared(trial, "other worker", accepted, first)),
+            audit_row("same worker", second, _compared(trial, "same worker", first.metrics, second)),
+            audit_row("other threads", third, _compared(trial, "other threads", accepted, third)),
+        ]
+    )
+
+
+def audit_row(condition: Condition, again: Repetition, comparisons: Sequence[Comparison]) -> AuditRow:
+    """The worst of the comparisons decides; clock readings are left out. A repetition without a result is different."""
+    if again.outcome != "ok":
+        return AuditRow(again.attempt, condition, "different", TOLERANCE, None, None)
+    compared = [(deviation(item.accepted, item.again), item.metric) for item in comparisons if item.agreement != "clock"]
+    largest, metric = max(compared, default=(0.0, None))
+    verdict: Agreement = "bitwise" if largest == 0 else "within tolerance" if largest <= TOLERANCE else "different"
+    return AuditRow(again.attempt, condition, verdict, TOLERANCE, largest, metric if largest else None)
 
 
 def sample(ledger: Ledger, count: int, family: str | None) -> list[str]:
@@ -140,20 +191,6 @@ def sample(ledger: Ledger, count: int, family: str | None) -> list[str]:
     return picked[:count]
 
 
-def summarise(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
-    """Per task and condition: how many values agree bitwise, within tolerance, differ; clock readings left out."""
-    table: dict[tuple[str, str], dict[str, Any]] = {}
-    for item in comparisons:
-        if item.agreement == "clock":
-            continue
-        row = table.setdefault(
-            (item.task, item.condition),
-            {"task": item.task, "condition": item.condition, "bitwise": 0, "within tolerance": 0, "different": 0},
-        )
-        row[item.agreement] += 1
-    return [row for _, row in sorted(table.items())]
-
-
 def _plugins(ledger: Ledger, key: str) -> tuple[str, ...]:
     """The plugins of the newest run that planned this trial."""
     rows = ledger.query(
@@ -165,13 +202,14 @@ def _plugins(ledger: Ledger, key: str) -> tuple[str, ...]:
     return tuple(suite.get("plugins", ()) if isinstance(suite, dict) else ())
 
 
-def _record(ledger: Ledger, run: str, trial: Repeatable, condition: str, event: UnitDone) -> None:
+def _record(ledger: Ledger, run: str, trial: Repeatable, note: str, event: UnitDone) -> Repetition:
     (result,) = event.results
+    attempt = secrets.token_hex(16)
     environment = Environment(content_key(event.environment), event.environment)
     ledger.record(
         [
             Attempt(
-                id=secrets.token_hex(16),
+                id=attempt,
                 trial=result.key,
                 run=run,
                 outcome=result.outcome,
@@ -183,7 +221,7 @@ def _record(ledger: Ledger, run: str, trial: Repeatable, condition: str, event: 
                 environment=environment.hash,
                 metrics=result.metrics,
                 curves=[Curve(metric, steps, values) for metric, (steps, values) in result.curves.items()],
-                info={**result.info, "repeated": condition, "at": datetime.now(UTC).isoformat()},
+                info={**result.info, "repeated": note, "at": datetime.now(UTC).isoformat()},
                 error=result.error,
                 traceback=result.traceback,
                 stdout=event.stdout,
@@ -193,14 +231,20 @@ def _record(ledger: Ledger, run: str, trial: Repeatable, condition: str, event: 
         ],
         [environment],
     )
+    return Repetition(attempt, result.outcome, result.error, result.metrics)
 
 
-def _compared(trial: Repeatable, condition: str, event: UnitDone) -> list[Comparison]:
-    (result,) = event.results
-    if result.outcome != "ok":
-        raise CannotReproduce(f"Trial {result.key[:12]} was ok and now ends as {result.outcome}: {result.error}")
-    key, task = result.key, trial.unit.task
+def _compared(trial: Repeatable, condition: str, before: Mapping[str, float], again: Repetition) -> list[Comparison]:
+    """The trial's metrics in two runs; one that a run lacks counts as NaN."""
     return [
-        Comparison(key, task, condition, metric, value, (again := result.metrics.get(metric, math.nan)), compare(value, again, unit))
-        for metric, (value, unit) in sorted(trial.scores.items())
+        Comparison(
+            trial.key,
+            trial.unit.task,
+            condition,
+            metric,
+            (one := before.get(metric, math.nan)),
+            (two := again.metrics.get(metric, math.nan)),
+            compare(one, two, unit),
+        )
+        for metric, (_, unit) in sorted(trial.scores.items())
     ]

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 EXIT_DIFFERENT = 1
 
+AGREEMENTS = ("bitwise", "within_tolerance", "different", "largest_deviation")
+#: What an audit found, in repetitions by task and condition.
+COUNTS = """
+    SELECT task, condition, sum(CASE WHEN verdict = 'bitwise' THEN 1 ELSE 0 END) AS bitwise,
+        sum(CASE WHEN verdict = 'within tolerance' THEN 1 ELSE 0 END) AS within_tolerance,
+        sum(CASE WHEN verdict = 'different' THEN 1 ELSE 0 END) AS different, max(deviation) AS largest_deviation
+    FROM audits WHERE run = :run GROUP BY task, condition ORDER BY task, condition"""
+
 
 def register(app: typer.Typer) -> None:
     app.command()(reproduce)
@@ -35,11 +43,13 @@ def reproduce(
     as_json: JsonOption = False,
 ) -> None:
     """Run a trial again in a fresh process and compare with the accepted result (exit 1 when a value differs)."""
-    from harness.reproduce import repeat, repeatable
+    from harness.reproduce import against_accepted, repeat, repeatable
     from tasks.registry import REGISTRY
 
     with open_ledger(db, read_only=False) as ledger, _run(ledger, "reproduce") as run:
-        comparisons = repeat(ledger, run, repeatable(ledger, REGISTRY, find_trial(ledger, trial)), _settings(threads), ["again"])
+        found = repeatable(ledger, REGISTRY, find_trial(ledger, trial))
+        (again,) = repeat(ledger, run, found, _settings(threads), ["again"])
+        comparisons = against_accepted(found, "again", again)
     if as_json:
         print_json([asdict(item) for item in comparisons])
     else:
@@ -54,31 +64,30 @@ def audit(
     db: DbOption = DEFAULT_DB,
     as_json: JsonOption = False,
 ) -> None:
-    """Repeat a sample of trials in another worker, twice in the same worker, and with two threads; store and summarise the agreement."""
-    from harness.reproduce import CannotReproduce, repeat, repeatable, sample, summarise
+    """Repeat a sample of trials twice in another worker and once with another number of threads; store and count the agreement."""
+    from harness.reproduce import CannotReproduce, repeatable, sample
+    from harness.reproduce import audit as audit_trial
     from tasks.registry import REGISTRY
 
-    comparisons: list[Comparison] = []
     console = stderr()
     with open_ledger(db, read_only=False) as ledger, _run(ledger, "audit") as run:
         keys = sample(ledger, trials, family)
         for number, key in enumerate(keys, 1):
             console.print(f"[{number}/{len(keys)}] {key[:12]}", markup=False)
             try:
-                trial = repeatable(ledger, REGISTRY, key)
-                comparisons += repeat(ledger, run, trial, _settings(1), ["other worker", "same worker"])
-                comparisons += repeat(ledger, run, trial, _settings(2), ["two threads"])
+                audit_trial(ledger, run, repeatable(ledger, REGISTRY, key), _settings(1))
             except CannotReproduce as error:
                 console.print(str(error), style="yellow", markup=False)
-    rows = summarise(comparisons)
+        rows = ledger.query(COUNTS, {"run": run}).to_pylist()
     if as_json:
         print_json(rows)
         return
     from rich.table import Table
 
-    table = Table(*("task", "condition", "bitwise", "within tolerance", "different"), box=None, header_style="bold", pad_edge=False)
+    table = Table(*("task", "condition", *(name.replace("_", " ") for name in AGREEMENTS)), box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        table.add_row(*map(str, row.values()))
+        largest = "" if row["largest_deviation"] is None else f"{row['largest_deviation']:.2g}"
+        table.add_row(row["task"], row["condition"], *(str(row[name]) for name in AGREEMENTS[:-1]), largest)
     stdout().print(table)
 
 

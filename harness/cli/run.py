@@ -34,6 +34,20 @@ DeviceOption = Annotated[Literal["cpu", "cuda"], typer.Option(help="Device that 
 BudgetOption = Annotated[str | None, typer.Option(help="Stop starting trials after this time, e.g. 30m.")]
 
 
+def _tags(tags: list[str] | None) -> list[str] | None:
+    from db.values import checked_tag
+
+    try:
+        return tags and [checked_tag(tag) for tag in tags]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--tag") from None
+
+
+TagOption = Annotated[
+    list[str] | None, typer.Option("--tag", help="Tag of this run, which the view `tags` shows; may be repeated.", callback=_tags)
+]
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """Everything `assay run` and `assay retry` have in common."""
@@ -46,6 +60,7 @@ class RunOptions:
     budget: str | None
     max_trials: int | None
     as_json: bool
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +91,11 @@ def run(
         bool, typer.Option("--until-resolved", help="Add seeds to methods that can't be told apart yet, at a 5 % error rate per board.")
     ] = False,
     max_seeds: Annotated[int, typer.Option(min=2, help="Most seeds that --until-resolved goes to.")] = 64,
+    tag: TagOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a suite: only trials that the ledger lacks. With --json, stdout carries one event per line."""
-    options = RunOptions(db, engine, workers, address, device, budget, max_trials, as_json)
+    options = RunOptions(db, engine, workers, address, device, budget, max_trials, as_json, tuple(tag or ()))
     if until_resolved:
         code = _run_until_resolved(suite, options, Retry() if retry_failed else None, max_seeds)
     else:
@@ -104,6 +120,7 @@ def retry(
     address: AddressOption = None,
     device: DeviceOption = "cpu",
     budget: BudgetOption = None,
+    tag: TagOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Give trials that failed in earlier runs new attempts, and run nothing else."""
@@ -111,7 +128,7 @@ def retry(
 
     if unknown := sorted(set(outcome or ()) - set(OUTCOMES) - {"quarantined"}):
         raise typer.BadParameter(f"{unknown[0]!r} is no outcome; outcomes are {', '.join(OUTCOMES)}, quarantined.", param_hint="--outcome")
-    options = RunOptions(db, engine, workers, address, device, budget, None, as_json)
+    options = RunOptions(db, engine, workers, address, device, budget, None, as_json, tuple(tag or ()))
     raise typer.Exit(run_suite(load(suite), options, Retry(frozenset(outcome) if outcome else None, timeout, only=True)))
 
 
@@ -156,7 +173,8 @@ def run_suite(loaded: LoadedSuite, options: RunOptions, retry: Retry | None, con
         budget = loaded.suite.budget
         limit = seconds if seconds is not None else budget.time
         trials = options.max_trials if options.max_trials is not None else budget.trials
-        summary = _execute(plan, ledger, options, limit, trials)
+        tagged = replace(options, tags=(*loaded.suite.tags, *options.tags))
+        summary = _execute(plan, ledger, tagged, limit, trials)
     return _conclude(plan, summary, options.as_json)
 
 
@@ -255,9 +273,8 @@ def _execute(plan: Plan, ledger: Ledger, options: RunOptions, budget_seconds: fl
     content = environment()
     engine = make_engine(options.engine)
     settings = EngineSettings(cache_dir=str(default_cache()), workers=options.workers, device=options.device, address=options.address)
-    ledger.start_run(
-        Run(run_id, plan.suite, plan.suite_text, engine.name, sys.argv[1:], len(plan.trials)), Environment(content_key(content), content)
-    )
+    started = Run(run_id, plan.suite, plan.suite_text, engine.name, sys.argv[1:], len(plan.trials), options.tags)
+    ledger.start_run(started, Environment(content_key(content), content))
     status = "failed"
     try:
         with Stop() as stop, Progress(plan, run_id, as_json=options.as_json) as progress:

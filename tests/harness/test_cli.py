@@ -253,14 +253,23 @@ def test_show_and_reproduce_a_trial(assay: Shell) -> None:
     assert assay.rows("SELECT COUNT(*) FROM trials WHERE state = 'done'") == [(9,)]
 
 
-def test_audit_summarises_per_task_and_condition(assay: Shell) -> None:
+def test_audit_counts_repetitions_by_task_and_condition(assay: Shell) -> None:
     assay("run", assay.suite(ADD), "--engine", "inline")
     rows = json.loads(assay("audit", "--trials", "2", "--json").stdout)
     assert [(row["condition"], row["bitwise"], row["different"]) for row in rows] == [
-        ("other worker", 4, 0),
-        ("same worker", 4, 0),
-        ("two threads", 4, 0),
+        ("other threads", 2, 0),
+        ("other worker", 2, 0),
+        ("same worker", 2, 0),
     ]
+    assert assay.rows("SELECT count(*), count(DISTINCT trial), max(deviation) FROM audits") == [(6, 2, 0.0)]
+
+
+def test_runs_keep_the_tags_of_suite_and_command(assay: Shell) -> None:
+    assay("run", assay.suite(f"tags: [nightly]\n{ADD}"), "--engine", "inline", "--tag", "größe 2", "--tag", "nightly")
+    assert assay.rows("SELECT tag FROM tags JOIN runs ON runs.run = tags.run ORDER BY tag") == [("größe 2",), ("nightly",)]
+    for refused in (assay("run", "suite.yaml", "--tag", ""), assay("run", assay.suite(f"tags: ['']\n{ADD}"))):
+        assert refused.returncode == 2
+        assert "can't be the tag of a run" in refused.stderr.replace("\n", " ")
 
 
 def test_a_prefix_that_fits_no_trial_or_two_is_refused(assay: Shell) -> None:

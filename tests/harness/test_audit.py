@@ -1,0 +1,130 @@
+"""`assay audit` tells apart what repeats, what depends on the worker's past, on the number of threads, and on nothing but chance."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from harness.reproduce import TOLERANCE, Comparison, Repetition, audit_row, compare, deviation
+from tests.harness.test_cli import Shell
+
+PLUGIN = '''
+import itertools
+import os
+from typing import ClassVar
+
+import torch
+
+from tasks.api import Measured, Method, Metric, Task
+
+calls = itertools.count(1)
+
+
+class Habit(Method, family="toy"):
+    def value(self) -> float:
+        return 1.0
+
+
+class Steady(Habit, name="steady"):
+    pass
+
+
+class Counting(Habit, name="counting"):
+    """Depends on how often this worker ran it."""
+
+    def value(self) -> float:
+        return float(next(calls))
+
+
+class Threads(Habit, name="threads"):
+    """Depends on the threads of the worker, by less than the tolerance."""
+
+    def value(self) -> float:
+        return 1.0 + 1e-9 * torch.get_num_threads()
+
+
+class Failing(Habit, name="failing"):
+    """Works where nobody repeats it."""
+
+    def value(self) -> float:
+        if os.path.exists("broken"):
+            raise RuntimeError("no longer")
+        return 1.0
+
+
+class Habits(Task, family="toy", name="habits", accepts=(Habit,), seconds=0.01):
+    """What the method says."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("value", "1", "higher", "a number", primary=True),
+        Metric("seconds", "s", "lower", "a clock reading"),
+    )
+
+    def data_fingerprint(self) -> str:
+        return "none"
+
+    def run(self, method: Habit, seed: int, context) -> Measured:
+        import time
+
+        return Measured({"value": method.value(), "seconds": time.perf_counter()})
+'''
+
+
+@pytest.fixture
+def assay(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+def test_an_audit_finds_what_each_trial_depends_on(assay: Shell) -> None:
+    plugin = assay.folder / "habits.py"
+    plugin.write_text(PLUGIN)
+    tasks = "seeds: 1\ntasks: [{task: toy/habits, methods: [steady, counting, threads, failing]}]\n"
+    done = assay("run", assay.suite(tasks, plugin), "--engine", "process", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    (assay.folder / "broken").touch()
+    audit = assay("audit", "--trials", "9", "--json")
+    assert audit.returncode == 0, audit.stderr
+    found = {(method, condition): verdict for method, condition, verdict in assay.rows("SELECT method, condition, verdict FROM audits")}
+    conditions = ("other worker", "same worker", "other threads")
+    assert len(found) == 12
+    assert [found["toy/steady", condition] for condition in conditions] == ["bitwise"] * 3, "clock readings do not count"
+    assert [found["toy/counting", condition] for condition in conditions] == ["bitwise", "different", "bitwise"]
+    assert [found["toy/threads", condition] for condition in conditions] == ["bitwise", "bitwise", "within tolerance"]
+    where = "method = 'toy/failing'"
+    assert assay.rows(f"SELECT DISTINCT verdict, deviation, metric FROM audits WHERE {where}") == [("different", None, None)]
+    assert assay.rows("SELECT DISTINCT metric FROM audits WHERE deviation > 0") == [("value",)]
+    saved = json.loads(assay("sql", "--saved", "audits", "-f", "json").stdout)
+    counts = {row["condition"]: (row["bitwise"], row["within_tolerance"], row["different"]) for row in saved}
+    assert counts == {"other threads": (2, 1, 1), "other worker": (3, 0, 1), "same worker": (2, 0, 2)}
+    printed = json.loads(audit.stdout)
+    assert {row["condition"]: (row["bitwise"], row["within_tolerance"], row["different"]) for row in printed} == counts
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (1.0, 1.0, 0.0),
+        (math.nan, math.nan, 0.0),
+        (math.inf, math.inf, 0.0),
+        (100.0, 50.0, 0.5),
+        (-1.0, 1.0, 2.0),
+        (0.0, 1e-9, 1e-6),  # near zero the difference is seen relative to 0.001
+        (math.nan, 1.0, math.inf),
+        (math.inf, -math.inf, math.inf),
+        (1.7e308, -1.7e308, math.inf),
+    ],
+)
+def test_deviation_by_its_closed_form(one: float, other: float, expected: float) -> None:
+    assert deviation(one, other) == deviation(other, one) == pytest.approx(expected)
+
+
+def test_the_largest_deviation_decides_an_audit() -> None:
+    again = Repetition("a" * 32, "ok", "", {})
+    values = {"steady": (1.0, 1.0, "1"), "worse": (1.0, 1.0 + TOLERANCE / 2, "1"), "slow": (1.0, 9.0, "s")}
+    comparisons = [Comparison("t", "toy", "x", name, a, b, compare(a, b, unit)) for name, (a, b, unit) in values.items()]
+    row = audit_row("other worker", again, comparisons)
+    assert (row.verdict, row.metric, row.deviation) == ("within tolerance", "worse", pytest.approx(TOLERANCE / 2))
+    assert audit_row("other worker", again, []).verdict == "bitwise"
