@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from db.values import checked_tag
 from harness.errors import SuiteError
 from harness.units import parse_bytes, parse_duration
 from harness.yaml_source import Location, YamlSource
@@ -145,6 +146,7 @@ class Suite(_Strict):
     timeout: Duration | None = Field(None, description="per trial, unless a task says otherwise")
     resources: ResourceEntry = ResourceEntry()
     budget: BudgetEntry = BudgetEntry()
+    tags: list[Annotated[str, AfterValidator(checked_tag)]] = Field(default_factory=list, description="tags of every run of this suite")
     plugins: list[str] = Field(
         default_factory=list, description="modules, or .py files relative to the suite, that define tasks or methods"
     )
