@@ -16,7 +16,7 @@ from tasks.quantization.networks import ActivationGrid, NetworkProblem, Quantise
 from tasks.quantization.protocol import Packed, Part
 from tasks.quantization.qat import round_through
 
-STEP_RATE = 0.01  #: Adam's rate of a step size, as a share of its initial value: steps of every magnitude move alike
+STEP_RATE = 0.01  #: Adam's rate of a step size, as a share of its initial value (a power of two): all magnitudes move alike
 SMALLEST = 1e-8
 
 
@@ -53,6 +53,15 @@ def activation_quantizer(x: Tensor, bits: int) -> LearnedStep:
     return LearnedStep(2 * x.abs().mean() / math.sqrt(high), -high - 1 if signed else 0, high, x[0].numel())
 
 
+def bits_of(network: DigitNet, bits: int, ends: int) -> tuple[dict[str, int], dict[str, int]]:
+    """Bits by matrix and by site: `ends` for the first and the last of each, `bits` for the others."""
+
+    def spread(names: list[str]) -> dict[str, int]:
+        return {name: ends if name in (names[0], names[-1]) else bits for name in names}
+
+    return spread(list(network.matrices())), spread(list(network.sites()))
+
+
 def attach(network: DigitNet, images: Tensor, weight_bits: Mapping[str, int], site_bits: Mapping[str, int]) -> dict[str, LearnedStep]:
     """Put quantizers on every matrix and site, in place; those of the activations by site. `images` set the initial steps."""
     seen = observe(network, images)
@@ -66,11 +75,18 @@ def attach(network: DigitNet, images: Tensor, weight_bits: Mapping[str, int], si
 
 
 def parameter_groups(network: nn.Module, rate: float) -> list[dict[str, object]]:
-    """Adam's groups: steps at a share of their mean, everything else at `rate`; "share" is the group's rate at the start."""
-    steps = [module.step for module in network.modules() if isinstance(module, LearnedStep)]
-    ours = {id(step) for step in steps}
-    rest = [parameter for parameter in network.parameters() if id(parameter) not in ours]
-    return [{"params": rest, "share": rate}, *({"params": [step], "share": STEP_RATE * float(step.detach().mean())} for step in steps)]
+    """Adam's groups: step sizes and offsets at a share of their mean magnitude, everything else at `rate`.
+
+    "share" is the group's rate at the start. Steps of similar size, within a power of two, are one group.
+    """
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if name.endswith((".step", ".offset")):
+            share = STEP_RATE * 2.0 ** round(math.log2(max(SMALLEST, float(parameter.detach().abs().mean()))))
+        else:
+            share = rate
+        groups.setdefault(share, []).append(parameter)
+    return [{"params": parameters, "share": share} for share, parameters in groups.items()]
 
 
 def train_steps(
@@ -100,10 +116,10 @@ def detach(network: DigitNet, activations: Mapping[str, LearnedStep]) -> Quantis
     """What the trained quantizers make of weights and activations, batch norms folded into the scales; the network loses its quantizers."""
     codes: dict[str, tuple[Tensor, Tensor, int]] = {}
     for name, layer in network.matrices().items():
-        parametrized: nn.Module = layer.parametrizations.weight  # type: ignore[union-attr,assignment]
-        quantizer, original = parametrized[0], parametrized.original  # type: ignore[index]
-        step = quantizer.step.detach().clamp(min=SMALLEST)
-        whole = (original.detach() / step).clamp(quantizer.low, quantizer.high).round()
+        quantizer = layer.get_submodule("parametrizations.weight.0")
+        assert isinstance(quantizer, LearnedStep)
+        original, step = layer.get_parameter("parametrizations.weight.original").detach(), quantizer.step.detach().clamp(min=SMALLEST)
+        whole = (original / step).clamp(quantizer.low, quantizer.high).round()
         codes[name] = (whole.flatten(1), step.flatten(), quantizer.high)
         parametrize.remove_parametrizations(layer, "weight")
     factors = gains(network)

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import nn
 
 from tasks.quantization import affine
-from tasks.quantization.digit_nets import Architecture, DigitNet, Vit
+from tasks.quantization.digit_nets import Architecture, DigitNet, Vit, VitBlock
 from tasks.quantization.networks import NetworkProblem, NetworkQuantizer, QuantisedNetwork, Ranges, calibrated, observe
 
 
@@ -40,6 +40,7 @@ class SmoothQuant(NetworkQuantizer, name="smoothquant", label="SmoothQuant"):
         seen = observe(network, problem.calibration)
         pairs: list[tuple[nn.LayerNorm, str, nn.Linear]] = [(network.norm, "site_head", network.head)]
         for number, block in enumerate(network.blocks):
+            assert isinstance(block, VitBlock)
             pairs += [(block.norm1, f"blocks.{number}.site_qkv", block.qkv), (block.norm2, f"blocks.{number}.site_up", block.up)]
         for norm, site, layer in pairs:
             x, w = seen[site].flatten(0, -2).abs().amax(0), layer.weight.detach().abs().amax(0)
