@@ -1,4 +1,4 @@
-"""What runs inside a Ray actor: a supervisor of one worker process. It needs nothing of Ray itself.
+"""What runs inside a Ray actor: a supervisor of one worker process. Of Ray itself it only asks where it is.
 
 The work is done in a process below the actor, not in the actor: a unit that segfaults, hangs or leaks then costs a fork instead of an
 actor, its output and the finished part of its batch survive, and limits are enforced beside it rather than from across the network.
@@ -68,8 +68,10 @@ class Host:
         self._cancelled.add(call)
 
     def ping(self) -> str:
-        """Answers when the actor is up."""
-        return f"{os.uname().nodename}:{os.getpid()}"
+        """The id of the Ray node it is on; answers when the actor is up."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
 
     def close(self) -> None:
         """End the worker process and remove its files."""

@@ -1,0 +1,226 @@
+"""The actors of one run on a Ray cluster: a pool per resource shape, which grows and shrinks with the cluster's nodes."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.engines.base import SHORT_SECONDS, Call, EngineSettings, Shape
+from harness.engines.fit import Node, fitting, needs, refusal
+from harness.engines.host import Host, machine_id
+from harness.errors import EngineError
+
+#: Calls in flight per actor: one executes, the others have already travelled. Only short calls queue up behind another.
+DEPTH = 3
+
+#: How long the list of nodes counts as known.
+NODES_SECONDS = 5.0
+
+#: So many actors in a row that die before they answer are no accident.
+STILLBORN = 3
+
+#: How long an actor may take to say goodbye.
+CLOSE_SECONDS = 2.0
+
+
+@dataclass(eq=False)
+class Actor:
+    """One actor of ours and the calls that are with it, oldest first."""
+
+    handle: Any
+    execute: Any  #: its method, bound once: binding costs as much as a no-op trial
+    shape: Shape
+    calls: dict[int, Call] = field(default_factory=dict)
+    affinity: str = ""
+    node: str = ""  #: the node it runs on; empty until it has answered: it may be waiting for a place on the cluster
+
+    @property
+    def up(self) -> bool:
+        return bool(self.node)
+
+    def has_room(self, call: Call) -> bool:
+        if not self.calls:
+            return True
+        return len(self.calls) < DEPTH and call.seconds <= SHORT_SECONDS and all(c.seconds <= SHORT_SECONDS for c in self.calls.values())
+
+    def control(self, method: str) -> Any:
+        """A method that answers while a call executes."""
+        return getattr(self.handle, method).options(concurrency_group="control")
+
+
+class Pools:
+    """Actors by shape. While exclusive calls wait or execute, one node is reserved: theirs alone."""
+
+    def __init__(self, ray: Any, settings: EngineSettings, nursery: Path) -> None:
+        self._ray, self._settings, self._nursery = ray, settings, nursery
+        self.actors: list[Actor] = []
+        self.greetings: dict[Any, Actor] = {}  #: answers to wait for: see `greet`
+        self._stillborn = 0
+        self._known: dict[str, Node] = {}
+        self._known_until = 0.0
+        self._reserved: str | None = None
+
+    def start(self, shapes: Sequence[Shape]) -> None:
+        """Bring actors up for the first shape. Raises EngineError naming a shape that no node can carry."""
+        for shape in shapes:
+            if not fitting(shape, self._nodes().values()):
+                raise EngineError(refusal(shape, self._nodes().values()))
+        for shape in shapes[:1]:
+            for _ in range(0 if shape.exclusive else self.workers(shape)):
+                self._spawn(shape)
+
+    def workers(self, shape: Shape) -> int:
+        """How many actors of this shape the cluster carries at the same time."""
+        if shape.exclusive:
+            return 1
+        carried = fitting(shape, self._nodes().values())
+        return max(1, min(carried, self._settings.workers or carried))
+
+    def close(self) -> None:
+        """End every actor."""
+        with contextlib.suppress(Exception):  # a lost cluster must not keep us from leaving
+            goodbyes = [actor.control("close").remote() for actor in self.actors]
+            self._ray.wait(goodbyes, num_returns=len(goodbyes), timeout=CLOSE_SECONDS) if goodbyes else None
+        for actor in list(self.actors):
+            self.end(actor)
+        self.greetings.clear()
+
+    def end(self, actor: Actor) -> None:
+        """Kill an actor and forget it."""
+        if actor in self.actors:
+            self.actors.remove(actor)
+        with contextlib.suppress(Exception):
+            self._ray.kill(actor.handle)
+
+    def greet(self, ref: Any) -> None:
+        """An actor is up, or could not be brought up. Raises EngineError when none can be."""
+        actor = self.greetings.pop(ref)
+        try:
+            node = self._ray.get(ref)
+        except self._ray.exceptions.RayError as error:
+            if actor not in self.actors:
+                return
+            self.actors.remove(actor)
+            self._known_until = 0.0  # perhaps its node is gone
+            self._stillborn += 1
+            if self._stillborn >= STILLBORN:
+                raise EngineError(f"Workers can't be brought up on the Ray cluster: {first_line(error)}.") from error
+        else:
+            actor.node, self._stillborn = node, 0
+
+    def find(self, call: Call) -> Actor | None:
+        """The actor that should take a call now, if there is one; otherwise the pool grows if it can."""
+        pool = [actor for actor in self.actors if actor.shape == call.shape and not self._in_the_way(actor)]
+        idle = [actor for actor in pool if actor.up and not actor.calls]
+        if not idle:
+            self._adjust(call.shape, pool)
+        pool = [actor for actor in pool if actor.up]
+        candidates = idle or [actor for actor in pool if actor.has_room(call)]
+        if not candidates:
+            return None
+        return min(candidates, key=lambda actor: (len(actor.calls), actor.affinity != call.affinity))
+
+    def reserve(self, waiting: Iterable[Shape]) -> None:
+        """Keep a node for exclusive calls while some of these shapes, those of waiting calls, or of executing ones are exclusive."""
+        wanted = {shape for shape in waiting if shape.exclusive}
+        for actor in [actor for actor in self.actors if actor.shape.exclusive and not actor.calls and actor.shape not in wanted]:
+            self.end(actor)
+        if not wanted:
+            if not any(actor.shape.exclusive for actor in self.actors):
+                self._reserved = None
+            return
+        if self._reserved not in self._nodes():
+            shape = next(iter(wanted))
+            # The smallest that will do: the others go on with what can be shared. Always the same, so that clocks can be compared.
+            able = [(node.get("CPU", 0.0), name) for name, node in self._nodes().items() if fitting(shape, [node])]
+            self._reserved = min(able)[1] if able else None
+            for actor in [actor for actor in self.actors if not actor.up]:
+                self.end(actor)  # it may be about to start there
+        for actor in [actor for actor in self.actors if self._in_the_way(actor) and not actor.calls]:
+            self.end(actor)
+
+    # -- inside -----------------------------------------------------------------------------------------------------------------------
+    def _in_the_way(self, actor: Actor) -> bool:
+        return self._reserved is not None and actor.node == self._reserved and not actor.shape.exclusive
+
+    def _nodes(self) -> Mapping[str, Node]:
+        """Resources of the living nodes by id; asking costs milliseconds, so the answer is kept for a moment."""
+        now = time.monotonic()
+        if now >= self._known_until:
+            self._known = {node["NodeID"]: node["Resources"] for node in self._ray.nodes() if node["Alive"]}
+            self._known_until = now + NODES_SECONDS
+        return self._known
+
+    def _spawn(self, shape: Shape) -> None:
+        options: dict[str, Any] = {
+            "num_cpus": shape.cpus,
+            "num_gpus": shape.gpus,
+            "resources": dict(shape.custom),
+            "max_restarts": 0,  # a lost actor's calls must be looked at before anything runs again
+            "max_task_retries": 0,
+            "scheduling_strategy": "SPREAD",
+        }
+        if shape.memory:
+            options["memory"] = shape.memory
+        if shape.exclusive and self._reserved is not None:
+            # All processors of the node: Ray itself then starts nothing beside it, also no trial of another run.
+            options["num_cpus"] = self._nodes().get(self._reserved, {}).get("CPU", shape.cpus)
+            options["label_selector"] = {"ray.io/node-id": self._reserved}
+        elif self._reserved is not None:
+            options["label_selector"] = {"ray.io/node-id": f"!{self._reserved}"}
+        handle = (
+            self._ray.remote(concurrency_groups={"control": 1, "work": 1})(Host)
+            .options(**options)
+            .remote(self._settings, shape, (machine_id(), str(self._nursery)))
+        )
+        actor = Actor(handle, handle.execute.options(concurrency_group="work"), shape)
+        self.actors.append(actor)
+        self.greetings[actor.control("ping").remote()] = actor
+
+    def _adjust(self, shape: Shape, pool: list[Actor]) -> None:
+        """Start another actor where there is room; end those that wait for a node that is gone."""
+        room = self._room(shape)
+        if len(pool) < room:
+            self._spawn(shape)
+        for actor in [actor for actor in pool if not actor.up][: max(0, len(pool) - room)]:
+            self.end(actor)
+            pool.remove(actor)
+
+    def _room(self, shape: Shape) -> int:
+        """How many actors of this shape there may be; ends idle actors of other shapes that stand in the way."""
+        if shape.exclusive:
+            return int(self._reserved is not None)
+        nodes = [node for name, node in self._nodes().items() if name != self._reserved]
+        carried = self.workers(shape) if self._reserved is None else min(self.workers(shape), fitting(shape, nodes))
+        others = [actor for actor in self.actors if actor.shape != shape and not actor.shape.exclusive and not self._in_the_way(actor)]
+        if not others:
+            return carried
+        total: dict[str, float] = {}
+        for name, amount in itertools.chain.from_iterable(node.items() for node in nodes):
+            total[name] = total.get(name, 0.0) + amount
+        if self._settings.workers:
+            total["CPU"] = min(total.get("CPU", 0.0), float(self._settings.workers))
+
+        def fits() -> int:
+            wanted = needs(shape)
+            used = {name: sum(needs(other.shape).get(name, 0.0) for other in others) for name in wanted}
+            return int(min((total.get(name, 0.0) - used[name] + 1e-9) // amount for name, amount in wanted.items())) if wanted else 1
+
+        mine = sum(actor.shape == shape for actor in self.actors)
+        for other in [actor for actor in others if not actor.calls]:
+            if fits() > mine:
+                break
+            self.end(other)
+            others.remove(other)
+        return min(carried, fits())
+
+
+def first_line(error: Exception) -> str:
+    """A Ray error in one line: the last line of a remote traceback says what happened."""
+    lines = [line.strip() for line in str(error).strip().split("\n") if line.strip()]
+    return f"{type(error).__name__}: {lines[-1] if 'Traceback' in str(error) else lines[0] if lines else ''}"[:300]
