@@ -6,6 +6,7 @@ Reads only the ledger's public views; nothing here computes a statistic or forma
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,13 +23,14 @@ from reports.errors import BadQuestion, NothingToReport
 from reports.params import differing, natural, plain
 from reports.provenance import Coordinates
 from reports.stats.distributions import Floats
+from reports.stats.intervals import FREE, Bounds
 
 Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric as its task declared it. `curve` names the x axis of a series; None for a scalar."""
+    """A metric as its task declared it. `curve` names the x axis of a series; None for a scalar. `bounds`: values it can't leave."""
 
     id: str
     unit: str
@@ -36,6 +38,7 @@ class Metric:
     doc: str
     primary: bool
     curve: str | None
+    bounds: Bounds = FREE
 
     @property
     def arrow(self) -> str:
@@ -81,6 +84,7 @@ class Board:
     values: dict[str, Floats]
     nonfinite: dict[str, npt.NDArray[np.bool_]]
     notes: list[str] = field(default_factory=list)
+    series: dict[str, Metric] = field(default_factory=dict)  #: the metrics that are curves
 
     @property
     def primary(self) -> Metric:
@@ -191,8 +195,8 @@ class Catalogue:
         tasks = ledger.query("SELECT task, label, doc FROM tasks WHERE family = :family", params).to_pylist()
         methods = ledger.query("SELECT method, label, paper, knowledge FROM methods WHERE family = :family", params).to_pylist()
         rows = ledger.query(
-            "SELECT m.task, m.metric, m.unit, m.direction, m.doc, m.is_primary, m.curve FROM metrics m JOIN tasks t ON t.task = m.task "
-            "WHERE t.family = :family",
+            "SELECT m.task, m.metric, m.unit, m.direction, m.doc, m.is_primary, m.curve, m.low, m.high "
+            "FROM metrics m JOIN tasks t ON t.task = m.task WHERE t.family = :family",
             params,
         ).to_pylist()
         metrics: dict[str, dict[str, Metric]] = defaultdict(dict)
@@ -204,6 +208,7 @@ class Catalogue:
                 row["doc"],
                 bool(row["is_primary"]),
                 row["curve"],
+                (-math.inf if row["low"] is None else row["low"], math.inf if row["high"] is None else row["high"]),
             )
             metrics[row["task"]][metric.id] = metric
         return cls(
@@ -346,6 +351,7 @@ def _assemble(family: str, trials: pa.Table, scores: pa.Table, catalogue: Catalo
                 board_states,
                 values,
                 nonfinite,
+                series={name: metric for name, metric in declared.items() if metric.curve is not None},
             )
         )
     by_task: dict[str, list[Board]] = defaultdict(list)

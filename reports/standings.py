@@ -11,8 +11,9 @@ import numpy as np
 from reports.boards import Board, Metric
 from reports.errors import BadQuestion
 from reports.stats import groups
+from reports.stats.caveats import few_pairs, skew_note
 from reports.stats.distributions import Floats
-from reports.stats.intervals import MeanTable, t_intervals
+from reports.stats.intervals import MeanTable, scale_text, t_intervals
 from reports.stats.power import seeds_needed
 
 Policy = Literal["drop", "worst", "impute"]
@@ -20,6 +21,9 @@ POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 #: Letters for more methods than this would run past z and tell nobody anything; rank intervals remain.
 MOST_LETTERS = 80
+
+#: Up to here the note says how much the tests lean on normality.
+FEW_SEEDS = 5
 
 #: What a policy does with a seed on which a method has no finite result.
 POLICY_TEXT = {
@@ -68,11 +72,11 @@ class Standing:
 
     @cached_property
     def table(self) -> MeanTable:
-        return t_intervals(self.matrix, self.level)
+        return t_intervals(self.matrix, self.level, self.metric.bounds)
 
     def secondary(self, metric: str) -> MeanTable:
         """Means of another metric of the board, under the same policy."""
-        return t_intervals(self.filled(metric), self.level)
+        return t_intervals(self.filled(metric), self.level, self.board.metrics[metric].bounds)
 
     @property
     def lower_is_better(self) -> bool:
@@ -191,17 +195,18 @@ class Standing:
         smallest = int(self.table.n[self.ranked].min()) if self.ranked else 0
         correction = "Holm" if len(self.board.entries) <= MOST_LETTERS else "Bonferroni"
         text = (
-            f"Mean over seeds with Student's t {self.level:.0%} interval. Methods that share a letter can't be told apart: paired t tests "
-            f"over common seeds, {correction}'s correction over {pairs:,} pairs, {1 - self.level:.0%} level. "
-            "The rank intervals come from the same tests."
+            f"Means over seeds with Student's t {self.level:.0%} intervals{scale_text(self.metric.bounds)}. "
+            f"Methods that share a letter can't be told apart: paired t tests over common seeds, "
+            f"{correction}'s correction over {pairs:,} pairs, {1 - self.level:.0%} level. The rank intervals come from the same tests."
         )
         if len(self.ranked) > MOST_LETTERS:
             text += f" Letters are left out above {MOST_LETTERS} methods."
         if smallest < 2 and self.ranked:
             text += " Methods with a single seed have no interval and can't be told apart from anything."
-        elif smallest < 5 and self.ranked:
-            text += f" With {smallest} seeds the tests lean on normally distributed differences and find only large effects."
-        return text
+        elif smallest <= FEW_SEEDS and self.ranked:
+            text += f" With {smallest} seeds the t tests lean on normally distributed differences and find only large effects."
+        caveats = (few_pairs(smallest), skew_note(self.matrix[self.ranked], self.metric.bounds)) if self.ranked else ()
+        return " ".join([text, *filter(None, caveats)])
 
 
 def standing(board: Board, metric: str | None = None, policy: Policy = "drop", level: float = 0.95) -> Standing:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from db.ledger import Ledger
+from reports.boards import Catalogue
 from reports.document import Cell, Code, Column, Document, Facts, Row, Section, Table
 from reports.errors import BadQuestion
 from reports.numbers import formatter
 from reports.provenance import Coordinates
-from reports.stats.intervals import t_interval
+from reports.stats.intervals import FREE, t_interval
 
 
 def find(ledger: Ledger, cell: str) -> Coordinates:
@@ -31,7 +32,9 @@ def why(ledger: Ledger, cell: str) -> Document:
     """What the cell is, the SQL that selects its values, and the values with their trials."""
     place = find(ledger, cell)
     rows = ledger.query(place.sql()).to_pylist()
-    estimate = t_interval(np.array([np.nan if row["value"] is None else row["value"] for row in rows], dtype=np.float64))
+    declared = Catalogue.read(ledger, place.family).metrics.get(place.task, {}).get(place.metric)
+    values = np.array([np.nan if row["value"] is None else row["value"] for row in rows], dtype=np.float64)
+    estimate = t_interval(values, bounds=declared.bounds if declared else FREE)
     write = formatter([row["value"] for row in rows])
     facts = (
         ("task", f"{place.task} version {place.task_version} {place.task_params}"),

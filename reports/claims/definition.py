@@ -29,7 +29,11 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """See `tasks.api.Claim` for what the fields mean. `previous` holds hashes of earlier definitions of the same claim."""
+    """See `tasks.api.Claim` for what the fields mean.
+
+    Two `options` belong to every kind: `not_testable` (why nothing here could decide the claim) and `setting` (how the paper's own
+    protocol differs from ours: evidence against the claim is then "not reproduced here" rather than "refuted").
+    """
 
     id: str
     paper: int
@@ -47,6 +51,20 @@ class Definition:
     note: str
     options: Mapping[str, Any]
     hash: str
+
+    @property
+    def not_testable(self) -> str:
+        return str(self.options.get("not_testable") or "")
+
+    @property
+    def setting(self) -> str:
+        return str(self.options.get("setting") or "")
+
+    @property
+    def protocol(self) -> str:
+        """Task and params that the claim speaks about, in words."""
+        params = "".join(f" {name}={value}" for name, value in sorted(self.task_params.items()))
+        return f"{self.task}{params}"
 
     @property
     def a(self) -> Arm:

@@ -115,8 +115,8 @@ class Selection:
 
 def select(definition: Definition, material: Material) -> Selection:
     """The boards that the claim speaks about; raises Unusable when it can't be tested here or nobody has tried."""
-    if reason := definition.options.get("not_testable"):
-        raise Unusable(f"Not testable here: {reason}")
+    if definition.not_testable:
+        raise Unusable(f"Not testable here: {definition.not_testable}")
     boards = [
         board for board in material.boards.get(definition.task, ()) if _matches(json.loads(board.task_params), definition.task_params)
     ]

@@ -17,7 +17,7 @@ from reports.claims.definition import Arm
 from reports.claims.evidence import Selection, Unusable
 from reports.claims.outcome import Outcome, combined, one_sided
 from reports.stats.distributions import Floats
-from reports.stats.intervals import bootstrap_interval, t_interval
+from reports.stats.intervals import ratio_interval, t_interval
 from reports.stats.paired import differences
 
 #: Evidence to support: one-sided 5 %. To refute: 1 %, because our small protocol may be why a claim made elsewhere fails here.
@@ -61,11 +61,14 @@ def _pair(selection: Selection, a: Floats, b: Floats, margin: float, effect: str
             detail=values,
         )
     # Values at or below zero have no ratio per seed: test A - margin * B, which is the same statement.
-    index = np.arange(float(len(a)))
-    interval = bootstrap_interval(index, lambda i: a[i.astype(int)].mean(-1) / b[i.astype(int)].mean(-1), method="percentile")
+    interval = ratio_interval(a, b)
+    if not b.mean():
+        selection.notes.append(f"The mean of {selection.definition.b.text} is 0, so the ratio A / B has no value; the test needs none.")
+    elif np.isinf(interval.low):
+        selection.notes.append("The mean of B can't be told from 0, so the interval of the ratio A / B is unbounded; the test needs none.")
     return one_sided(
         sign * (margin * b - a),
-        f"paired t and sign flips of A - {margin:g} B (some values are not positive), {len(a)} seeds",
+        f"paired t and sign flips of A - {margin:g} B (some values are not positive; interval of the ratio by Fieller), {len(a)} seeds",
         effect=interval.value,
         low=interval.low,
         high=interval.high,
@@ -284,7 +287,7 @@ def bound(selection: Selection) -> Outcome:
     claim = selection.definition
     values = selection.seeds_of([claim.a], [claim.metric])[claim.a.text, claim.metric]
     sign = 1.0 if selection.lower_is_better else -1.0
-    shown = t_interval(values)
+    shown = t_interval(values, bounds=selection.metric.bounds)
     room = sign * (claim.margin - values)
     if claim.options.get("every"):
         broken = int((room < 0).sum())

@@ -12,8 +12,16 @@ from reports.document import Block, Cell, Code, Column, Document, Facts, Row, Se
 from reports.errors import BadQuestion
 from reports.numbers import formatter, p_text
 from reports.provenance import literal
+from reports.stats.caveats import few_pairs
 
-TONES: Mapping[str, Tone] = {"supported": "good", "refuted": "bad", "inconclusive": "warn", "not attempted": "muted"}
+TONES: Mapping[str, Tone] = {
+    "supported": "good",
+    "refuted": "bad",
+    "not reproduced here": "bad",
+    "inconclusive": "warn",
+    "not testable here": "muted",
+    "not attempted": "muted",
+}
 
 _HEADS = (
     Column("claim", "claim", spare=0),
@@ -42,7 +50,7 @@ _HEADS = (
 def verdict_table(decisions: Sequence[Decision], ident: str = "claims", caption: str = "Claims", linked: Collection[str] = ()) -> Table:
     """One row per claim, those decided first and those nobody has tried folded; those in `linked` have an explanation in the document."""
     rows = []
-    ordered = sorted(decisions, key=lambda one: list(TONES).index(one.verdict))
+    ordered = sorted(decisions, key=lambda one: list(TONES).index(one.status))
     for one in ordered:
         claim, outcome = one.definition, one.outcome
         interval, effect, p = Cell("–"), Cell("–"), Cell("–")
@@ -52,8 +60,8 @@ def verdict_table(decisions: Sequence[Decision], ident: str = "claims", caption:
             interval = Cell(f"[{_text(outcome.low)}, {_text(outcome.high)}]", None if low is None or high is None else high - low)
             level = one.p_refute if one.verdict == "refuted" else one.p_support
             p = Cell("–" if math.isnan(level) else f"{level:.2g}" if level >= 1e-4 else "<0.0001", _value(level))
-        label = one.verdict + (" (control)" if claim.control else "")
-        tone = TONES[one.verdict]
+        label = one.status + (" (control)" if claim.control else "")
+        tone = TONES[one.status]
         if claim.control:
             tone = "bad" if one.surprising else "plain"
         rows.append(
@@ -67,18 +75,28 @@ def verdict_table(decisions: Sequence[Decision], ident: str = "claims", caption:
                     interval,
                     Cell(str(outcome.n) if outcome else "–", outcome.n if outcome else None, tone="muted"),
                     p,
-                    Cell(one.reason, tone="muted"),
+                    Cell(" ".join([one.reason, *(edit.text for edit in one.edits if edit.deviation)]), tone="muted"),
                 ),
                 one.trials,
             )
         )
-    counts = {verdict: sum(one.verdict == verdict for one in decisions) for verdict in TONES}
-    notes = [", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) + "."]
+    counts = {status: sum(one.status == status for one in decisions) for status in TONES}
+    notes = [", ".join(f"{count} {status}" for status, count in counts.items() if count) + "."]
     if any(one.definition.control for one in decisions):
         notes.append("A control is a statement expected not to hold; a supported control casts doubt on the task.")
+    if deviating := sum(any(edit.deviation for edit in one.edits) for one in decisions):
+        notes.append(f"Edited after results of their task were there: {deviating} (Deviation, in the column why).")
+    if few := _few_seeds(decisions):
+        notes.append(few)
     idle = counts["not attempted"]
     folded = f"{idle} claims are not attempted" if idle > 1 else "1 claim is not attempted" if idle else ""
     return Table(ident, caption, _HEADS, tuple(rows), tuple(notes), folded=folded, unfolded=len(rows) - idle)
+
+
+def _few_seeds(decisions: Sequence[Decision]) -> str:
+    """What the sign flips behind the verdicts with the fewest seeds can reach at all."""
+    sizes = [one.outcome.n for one in decisions if one.outcome is not None]
+    return few_pairs(min(sizes)) if sizes else ""
 
 
 def claims_document(family: str, decisions: Sequence[Decision]) -> Document:
@@ -91,11 +109,12 @@ def explanation(decision: Decision, paper: str = "") -> Section:
     claim, outcome = decision.definition, decision.outcome
     source = f"{claim.paper}{f', {paper}' if paper else ''}"
     facts = [
-        ("verdict", decision.verdict + (" (negative control)" if claim.control else "")),
+        ("verdict", decision.status + (" (negative control)" if claim.control else "")),
         ("paper", source),
         ("kind", f"{claim.kind}, {claim.effect}, margin {claim.margin:g}, at least {claim.min_seeds} seeds"),
         ("metric", claim.metric),
-        ("task", claim.task + "".join(f" {name}={value}" for name, value in sorted(claim.task_params.items()))),
+        ("task", claim.protocol),
+        *([("the paper", claim.setting)] if claim.setting else []),
         *((name, arm.text) for name, arm in zip(_names(len(claim.arms)), claim.arms, strict=True)),
     ]
     if outcome is not None:
@@ -108,13 +127,15 @@ def explanation(decision: Decision, paper: str = "") -> Section:
             ),
             ("against", f"{p_text(outcome.p_refute)} (sign flips {p_text(outcome.robust_refute)}), corrected {p_text(decision.p_refute)}"),
         ]
+        if caveat := few_pairs(outcome.n):
+            facts.append(("few seeds", caveat))
         detectable = outcome.detail.get("detectable")
         if isinstance(detectable, float) and math.isfinite(detectable):
             facts.append(("power", f"{outcome.n} seeds find an effect of {_text(detectable)} beyond the margin four times out of five"))
         shown = {name: value for name, value in outcome.detail.items() if name not in ("detectable", "sd", "margin")}
         facts += [(name.replace("_", " "), _plain(value)) for name, value in shown.items() if value is not None]
     facts += [("hash", claim.hash), ("trials", str(len(set(decision.trials))))]
-    blocks: list[Block] = [Text(claim.statement), Facts(tuple(facts)), Text(decision.reason, TONES[decision.verdict])]
+    blocks: list[Block] = [Text(claim.statement), Facts(tuple(facts)), Text(decision.reason, TONES[decision.status])]
     blocks += [Text(note, "muted") for note in (*decision.notes, *([claim.note] if claim.note else []))]
     if decision.data:
         blocks.append(_data(decision))

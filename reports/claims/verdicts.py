@@ -14,6 +14,7 @@ from db.ledger import Ledger
 from db.records import VerdictRow
 from reports.boards import Question, load_boards
 from reports.claims.definition import Definition, parse
+from reports.claims.deviations import Edit, edits
 from reports.claims.evidence import Material, Selection, Unusable, select
 from reports.claims.kinds import KIND_TESTS, REFUTE_LEVEL, SUPPORT_LEVEL, noise_floor
 from reports.claims.outcome import Outcome
@@ -38,16 +39,32 @@ class Decision:
     extra: Mapping[str, Any] = field(default_factory=dict)
     data: tuple[tuple[str, Mapping[int, float], Mapping[int, str]], ...] = ()  #: name, value and trials per seed
 
+    edits: tuple[Edit, ...] = ()
+
     @property
     def surprising(self) -> bool:
         """A negative control that was supported."""
         return self.definition.control and self.verdict == "supported"
 
+    @property
+    def status(self) -> str:
+        """The verdict as people read it: "not testable here" says that no run could decide the claim, "not reproduced here" that the
+        evidence is against it under a protocol that its declaration calls another one than the paper's."""
+        if self.verdict == "not attempted" and self.definition.not_testable:
+            return "not testable here"
+        return "not reproduced here" if self.verdict == "refuted" and self.definition.setting else self.verdict
+
     def row(self) -> VerdictRow:
         """The verdict as the ledger keeps it."""
         one = self.outcome
         p = None if one is None else self.p_support if self.verdict != "refuted" else self.p_refute
-        detail = {"reason": self.reason, "notes": list(self.notes), **dict(self.extra), **(dict(one.detail) if one else {})}
+        detail = {
+            "status": self.status,
+            "reason": self.reason,
+            "notes": list(self.notes),
+            **dict(self.extra),
+            **(dict(one.detail) if one else {}),
+        }
         if one is not None:
             detail |= {
                 "p_support": one.p_support,
@@ -99,8 +116,8 @@ def decide(ledger: Ledger, family: str) -> list[Decision]:
     support = holm(np.array([one.p_support if one else np.nan for _, _, one, _, _ in tested]))
     refute = holm(np.array([one.p_refute if one else np.nan for _, _, one, _, _ in tested]))
     count = int((~np.isnan(support)).sum())
-    edits = _edits(ledger)
-    return [_decision(*entry, float(support[at]), float(refute[at]), count, edits.get(entry[0].id, [])) for at, entry in enumerate(tested)]
+    edited = edits(ledger, family)
+    return [_decision(*entry, float(support[at]), float(refute[at]), count, edited.get(entry[0].id, [])) for at, entry in enumerate(tested)]
 
 
 def gather(ledger: Ledger, family: str, definitions: Sequence[Definition]) -> Material:
@@ -148,18 +165,25 @@ def _decision(
     support: float,
     refute: float,
     count: int,
-    edits: list[str],
+    edited: list[Edit],
 ) -> Decision:
     notes = [*(selection.notes if selection else [])]
     boards = tuple(board.coordinates().task_where() for board in selection.boards) if selection else ()
     extra: dict[str, Any] = {"family_size": count, "control": definition.control}
-    if edits:
-        notes.append(f"The claim was edited {len(edits)} time(s) since it was first declared; the latest edit on {edits[-1]}.")
-        extra["edited"] = edits
+    if edited:
+        notes += [one.text for one in edited]
+        extra["edited"] = [{"day": one.day, "changed": one.changed, "trials_before": one.trials_before} for one in edited]
     trials = tuple(selection.trials) if selection else ()
     if outcome is None:
         return Decision(
-            definition, "inconclusive" if attempted else "not attempted", stop, None, trials=trials, notes=tuple(notes), extra=extra
+            definition,
+            "inconclusive" if attempted else "not attempted",
+            stop,
+            None,
+            trials=trials,
+            notes=tuple(notes),
+            extra=extra,
+            edits=tuple(edited),
         )
     verdict, reason = words(definition, outcome, support, refute, stop)
     return Decision(
@@ -174,6 +198,7 @@ def _decision(
         boards,
         extra,
         tuple(selection.data) if selection else (),
+        tuple(edited),
     )
 
 
@@ -188,7 +213,8 @@ def words(definition: Definition, outcome: Outcome, support: float, refute: floa
     if refute <= REFUTE_LEVEL and outcome.robust_refute <= SUPPORT_LEVEL:
         return (
             "refuted",
-            f"Not reproduced under this protocol: the evidence against it passes {REFUTE_LEVEL:.0%} after correction (p = {refute:.2g}).",
+            f"The evidence against it passes {REFUTE_LEVEL:.0%} after correction (p = {refute:.2g}), under {definition.protocol}, "
+            f"{outcome.n} seeds{f'; the paper: {definition.setting}' if definition.setting else ''}.",
         )
     needed = outcome.detail.get("seeds_needed")
     if outcome.p_support <= SUPPORT_LEVEL < support:
@@ -198,14 +224,6 @@ def words(definition: Definition, outcome: Outcome, support: float, refute: floa
         )
     more = f"; about {needed} seeds would show the effect seen with power .8" if needed and needed > outcome.n else ""
     return "inconclusive", f"Neither supported (p = {support:.2g}) nor refuted (p = {refute:.2g}) after correction{more}."
-
-
-def _edits(ledger: Ledger) -> dict[str, list[str]]:
-    """When each edited claim was changed."""
-    out: dict[str, list[str]] = {}
-    for row in ledger.query("SELECT claim, replaced FROM claim_revisions ORDER BY replaced").to_pylist():
-        out.setdefault(row["claim"], []).append(str(row["replaced"])[:10])
-    return out
 
 
 def families_with_claims(ledger: Ledger) -> list[str]:

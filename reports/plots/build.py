@@ -15,7 +15,7 @@ from reports.plots.specs import FALLBACK, FAMILY_PLOTS, Curves, Intervals, Relia
 from reports.plots.svg import COLORS, MARKERS
 from reports.standings import Standing
 from reports.stats.distributions import Floats
-from reports.stats.intervals import t_intervals
+from reports.stats.intervals import FREE, t_intervals
 from reports.stats.pareto import pareto_front
 
 #: More lines than this in one plot can't be followed; the best are kept in colour, the others become a grey background.
@@ -124,9 +124,11 @@ def _curves(standing: Standing, spec: Curves, curve: Curve, palette: Palette) ->
     if not measured:
         return None
     series = []
+    metric = board.series.get(spec.metric)
+    bounds = metric.bounds if metric else FREE
     colors = apart([palette[board.entries[at].name] for at in measured[:MOST_LINES]])
     for number, at in enumerate(measured):
-        table = t_intervals(curve.values[at].T)
+        table = t_intervals(curve.values[at].T, bounds=bounds)
         points = tuple(
             Point(float(step), float(mean), *((float(low), float(high)) if np.isfinite(low) else (None, None)))
             for step, mean, low, high in zip(curve.steps, table.mean, table.low, table.high, strict=True)
@@ -138,7 +140,6 @@ def _curves(standing: Standing, spec: Curves, curve: Curve, palette: Palette) ->
         series.append(Series(board.entries[at].name, points, "line", colors[number] if loud else -1, quiet=not loud))
     left_out = len(measured) - min(len(measured), MOST_LINES)
     caption = "Mean over seeds with 95 % interval" + (f"; the {left_out} methods that rank lower are grey." if left_out else ".")
-    metric = board.metrics.get(spec.metric)
     best, worst = board.entries[measured[0]].name, board.entries[measured[-1]].name
     return Figure(
         f"{spec.title or spec.metric}: {board.name}",

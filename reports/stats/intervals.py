@@ -1,7 +1,8 @@
-"""Intervals for a mean over seeds: Student t, and bootstrap (percentile, BCa, stratified, clustered)."""
+"""Intervals for a mean over seeds: Student t (within a metric's bounds), a ratio of means, and bootstrap (BCa, stratified, clustered)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,16 +34,35 @@ class MeanTable:
     n: Floats
 
 
-def t_interval(values: Floats, level: float = 0.95) -> Estimate:
+#: Values that a metric can't leave: (least, greatest), infinite where there is no bound.
+Bounds = tuple[float, float]
+FREE: Bounds = (-math.inf, math.inf)
+
+
+def t_interval(values: Floats, level: float = 0.95, bounds: Bounds = FREE) -> Estimate:
     """Mean with Student's t interval; NaN entries are dropped. One value has no interval; none at all gives NaN."""
-    table = t_intervals(np.asarray(values, dtype=np.float64)[None, :], level)
-    return Estimate(
-        float(table.mean[0]), float(table.low[0]), float(table.high[0]), int(table.n[0]), level, f"Student t, {level:.0%}, over seeds"
-    )
+    table = t_intervals(np.asarray(values, dtype=np.float64)[None, :], level, bounds)
+    method = f"Student t, {level:.0%}, over seeds{scale_text(bounds)}"
+    return Estimate(float(table.mean[0]), float(table.low[0]), float(table.high[0]), int(table.n[0]), level, method)
 
 
-def t_intervals(matrix: Floats, level: float = 0.95) -> MeanTable:
-    """`t_interval` of every row of a (rows, seeds) matrix at once."""
+def scale_text(bounds: Bounds) -> str:
+    """On which scale `t_intervals` works for these bounds, in words; empty without bounds."""
+    low, high = bounds
+    if math.isinf(low) and math.isinf(high):
+        return ""
+    if math.isfinite(low) and math.isfinite(high):
+        return f" on the logit scale, so that they stay within [{low:g}, {high:g}]"
+    return f" on the log scale, so that they stay {f'above {low:g}' if math.isfinite(low) else f'below {high:g}'}"
+
+
+def t_intervals(matrix: Floats, level: float = 0.95, bounds: Bounds = FREE) -> MeanTable:
+    """`t_interval` of every row of a (rows, seeds) matrix at once.
+
+    The interval of a metric with `bounds` is made on the logit scale (two bounds) or on the log scale of the distance from the one bound
+    (delta method), and so never leaves them. Of skewed values near a bound it covers more than the plain one: 94 % instead of 89 % for
+    Beta(19, 1) and 5 seeds (tests/reports/stats/test_stats_coverage.py). The mean stays the arithmetic mean.
+    """
     present = ~np.isnan(matrix)
     n = present.sum(axis=1).astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -57,7 +77,51 @@ def t_intervals(matrix: Floats, level: float = 0.95) -> MeanTable:
         quantile[n == size] = float(student_quantile((1 + level) / 2, size - 1))
     with np.errstate(invalid="ignore", divide="ignore"):
         half = quantile * sd / np.sqrt(n)
-    return MeanTable(mean, sd, mean - half, mean + half, n)
+    return MeanTable(mean, sd, *_within(mean, half, n, bounds), n)
+
+
+def _within(mean: Floats, half: Floats, n: Floats, bounds: Bounds) -> tuple[Floats, Floats]:
+    """Ends of the intervals mean -+ half, made on the scale on which the bounds lie at infinity. Without spread both are the mean."""
+    low, high = bounds
+    if math.isinf(low) and math.isinf(high):
+        return mean - half, mean + half
+    inside = (half > 0) & (mean > low) & (mean < high)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        if math.isfinite(low) and math.isfinite(high):
+            share = (mean - low) / (high - low)
+            logit, reach = np.log(share / (1 - share)), half / ((high - low) * share * (1 - share))
+            ends = [low + (high - low) / (1 + np.exp(-z)) for z in (logit - reach, logit + reach)]
+        elif math.isfinite(low):
+            factor = np.exp(half / (mean - low))
+            ends = [low + (mean - low) / factor, low + (mean - low) * factor]
+        else:
+            factor = np.exp(half / (high - mean))
+            ends = [high - (high - mean) * factor, high - (high - mean) / factor]
+    if math.isinf(low) or math.isinf(high):  # two seeds: t is so wide that the exponential of it says nothing; it is cut instead
+        ends = [np.where(n > 2, end, np.clip(plain, low, high)) for end, plain in zip(ends, (mean - half, mean + half), strict=True)]
+    return np.where(inside, ends[0], mean - half), np.where(inside, ends[1], mean + half)
+
+
+def ratio_interval(a: Floats, b: Floats, level: float = 0.95) -> Estimate:
+    """mean(a) / mean(b) of paired values with Fieller's interval (1954): the ratios r for which a t test of a - r b finds nothing.
+
+    Unbounded (infinite ends) where b's mean can't be told from zero; no value at all where it is zero.
+    """
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    n, name = len(a), f"Fieller, {level:.0%}, over seeds"
+    mean_a, mean_b = float(a.mean()), float(b.mean())
+    if mean_b == 0:
+        return Estimate(math.nan, -math.inf, math.inf, n, level, name)
+    ratio = mean_a / mean_b
+    if n < 2:
+        return Estimate(ratio, math.nan, math.nan, n, level, name)
+    (var_a, cov), (_, var_b) = np.cov(a, b) / n
+    t2 = float(student_quantile((1 + level) / 2, n - 1)) ** 2
+    square, half, free = mean_b**2 - t2 * var_b, mean_a * mean_b - t2 * cov, mean_a**2 - t2 * var_a
+    if square <= 0:
+        return Estimate(ratio, -math.inf, math.inf, n, level, name)
+    root = math.sqrt(max(half**2 - square * free, 0.0))
+    return Estimate(ratio, float((half - root) / square), float((half + root) / square), n, level, name)
 
 
 def bootstrap_interval(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from reports.boards import Board, Metric
 from reports.claims.definition import parse
 from reports.claims.evidence import Material, select
 from reports.claims.kinds import KIND_TESTS, noise_floor
+from reports.claims.page import explanation, verdict_table
 from reports.claims.verdicts import Decision, decide, words
 from reports.curves import Curve as CurveMatrix
 from reports.errors import BadQuestion, ReportError
@@ -313,11 +315,72 @@ def test_what_nobody_ran_is_not_attempted_and_what_cannot_be_tested_says_why(emp
     assert found["apart"].verdict == "not attempted"
 
 
-def test_an_edit_after_the_first_declaration_is_shown(empty_ledger: Ledger) -> None:
-    put(empty_ledger, [definition()], {"a": noisy(1), "b": noisy(2, seed=1)})
-    empty_ledger.write_catalogue(Catalogue(claims=[claim_row(definition(margin=0.5), "toy")]))
+def test_an_edit_after_results_is_a_deviation_that_says_what_changed_and_one_before_them_is_not(empty_ledger: Ledger) -> None:
+    early = definition(id="early", task="toy/nobody-ran-it", margin=0.1)
+    empty_ledger.write_catalogue(Catalogue(claims=[claim_row(early, "toy")]))
+    put(empty_ledger, [definition(id="late"), early | {"margin": 0.2}], {"a": noisy(1), "b": noisy(2, seed=1)})
+    empty_ledger.write_catalogue(Catalogue(claims=[claim_row(definition(id="late", margin=0.5), "toy")]))
+    decisions = decide(empty_ledger, "toy")
+    found = by_id(decisions)
+    [late], [before] = found["late"].edits, found["early"].edits
+    assert (late.deviation, late.changed, late.trials_before) == (True, "margin 0.0 → 0.5", 24)
+    assert (before.deviation, before.changed) == (False, "margin 0.1 → 0.2")
+    table = verdict_table(decisions)
+    why = {row.cells[0].text: row.cells[-1].text for row in table.rows}
+    assert "Deviation: edited on" in why["late"]
+    assert "Deviation" not in why["early"]
+    assert any("Edited after results of their task were there: 1" in note for note in table.notes)
+    assert "before any trial" in " ".join(found["early"].notes)
+
+
+def test_evidence_against_a_claim_of_another_setting_is_not_reproduced_here_with_both_protocols(empty_ledger: Ledger) -> None:
+    setting = "ImageNet, 90 epochs"
+    claims = [
+        definition(id="plain", task_params={}),
+        definition(id="small", options={"setting": setting}),
+        definition(id="hardware", options={"not_testable": "it needs a GPU of a kind we don't have."}),
+    ]
+    put(empty_ledger, claims, {"a": noisy(2), "b": noisy(1, seed=1)})
+    found = by_id(decide(empty_ledger, "toy"))
+    assert {name: (one.verdict, one.status) for name, one in found.items()} == {
+        "plain": ("refuted", "refuted"),
+        "small": ("refuted", "not reproduced here"),
+        "hardware": ("not attempted", "not testable here"),
+    }
+    assert all(part in found["small"].reason for part in (TASK, "12 seeds", setting))
+    table = verdict_table(list(found.values()))
+    assert [row.cells[3].text for row in table.rows] == ["refuted", "not reproduced here", "not testable here"]
+    assert "1 refuted, 1 not reproduced here, 1 not testable here" in table.notes[0]
+    assert "it needs a GPU" in table.rows[2].cells[-1].text
+    empty_ledger.record_verdicts([one.row() for one in found.values()])
+    rows = empty_ledger.query("SELECT claim, verdict, detail FROM claims").to_pylist()
+    assert {row["claim"]: json.loads(row["detail"])["status"] for row in rows} == {name: one.status for name, one in found.items()}
+
+
+def test_a_ratio_to_zero_has_no_value_and_says_so_without_a_warning() -> None:
+    """The statement A <= margin * B is tested all the same."""
+    claim = definition(effect="ratio", margin=0.5)
+    found = parse({"claim": "c", "paper": 6, "family": "toy", "statement": "", "definition": json.dumps(claim), "hash": "h"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        chosen = select(found, material({"loss": {"a": noisy(1), "b": [0.0] * 12}}))
+        outcome = KIND_TESTS["better"](chosen)
+        near = select(found, material({"loss": {"a": noisy(1), "b": noisy(0.001, seed=1)}}))
+        vague = KIND_TESTS["better"](near)
+    assert np.isnan(outcome.effect)
+    assert "is 0, so the ratio A / B has no value" in chosen.notes[-1]
+    assert outcome.p_refute < 1e-6
+    assert np.isinf(vague.low)
+    assert "unbounded" in near.notes[-1]
+
+
+@pytest.mark.parametrize(("n", "word"), [(4, "nothing at 5 %"), (5, "0.0625, one-sided 0.03125: two-sided, nothing at 5 %")])
+def test_few_seeds_are_named_beside_the_verdicts(empty_ledger: Ledger, n: int, word: str) -> None:
+    put(empty_ledger, [definition(min_seeds=2)], {"a": noisy(1, n), "b": noisy(2, n, seed=1)})
     [decision] = decide(empty_ledger, "toy")
-    assert "edited 1 time" in decision.notes[-1]
+    assert decision.verdict == ("supported" if n == 5 else "inconclusive")
+    assert any(word in note for note in verdict_table([decision]).notes)
+    assert word in dict(explanation(decision).blocks[1].items)["few seeds"]  # type: ignore[union-attr]
 
 
 def test_an_arm_that_matches_several_configurations_is_not_guessed(empty_ledger: Ledger) -> None:

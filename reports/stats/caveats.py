@@ -1,0 +1,54 @@
+"""What the tests and intervals can't do with the data at hand, in words that stand beside the numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reports.stats.distributions import Floats
+from reports.stats.intervals import FREE, Bounds
+
+#: Share of the largest skewness that n values can show at all; an exponential distribution reaches a quarter of it, Gamma(4) a seventh.
+SKEWED = 0.15
+
+
+def few_pairs(n: int) -> str:
+    """What sign flips and Wilcoxon's test can reach with n pairs; empty when n leaves them room."""
+    if not 2 <= n <= 6:
+        return ""
+    least = 0.5**n
+    text = f"With {n} seeds sign flips (permutation) and Wilcoxon's test give no less than p = {2 * least:.4g}, one-sided {least:.4g}"
+    if least > 0.05:
+        return f"{text}: nothing at 5 %."
+    return f"{text}{': two-sided, nothing at 5 %.' if 2 * least > 0.05 else '.'}"
+
+
+def skewed(matrix: Floats) -> bool:
+    """Whether the rows of a (methods, seeds) matrix are skewed alike, beyond what symmetric values show by chance."""
+    n = (~np.isnan(matrix)).sum(axis=1)
+    rows = matrix[n == n.max(initial=0)] if len(matrix) else matrix
+    size = int(n.max(initial=0))
+    if size < 4:
+        return False
+    rows = rows[~np.isnan(rows)].reshape(len(rows), size)
+    sd = rows.std(axis=1, ddof=1)
+    rows = rows[sd > 1e-12 * np.abs(rows).max(axis=1, initial=0.0)]
+    if not len(rows):
+        return False
+    z = (rows - rows.mean(axis=1, keepdims=True)) / rows.std(axis=1, ddof=1, keepdims=True)
+    third = float((z**3).mean())
+    most = (size - 2) / np.sqrt(size - 1)
+    return abs(third) > SKEWED * most and abs(third) * np.sqrt(len(rows)) > 3 * 0.5
+
+
+def skew_note(matrix: Floats, bounds: Bounds = FREE) -> str:
+    """A sentence on the coverage of the mean's intervals when the values are skewed; empty otherwise.
+
+    The figures are those of exponential values and 5 to 30 seeds, plain and on the log or logit scale
+    (tests/reports/stats/test_stats_coverage.py).
+    """
+    if not skewed(matrix):
+        return ""
+    covers = "88 to 93 %" if bounds == FREE else "93 to 94 %"
+    return (
+        f"The values are skewed over seeds: with 5 to 30 seeds and skewness 2, such 95 % intervals of a mean cover {covers} in simulations."
+    )
