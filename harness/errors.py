@@ -21,6 +21,12 @@ class EngineError(HarnessError):
     exit_code = 3
 
 
+class ClusterError(HarnessError):
+    """A Ray cluster that can't be reached, refuses, or does not fit what is sent to it."""
+
+    exit_code = 3
+
+
 class FixtureError(HarnessError):
     """A fixture that can't be built or stored, or whose files are damaged."""
 

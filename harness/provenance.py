@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import socket
@@ -14,6 +15,9 @@ from typing import Any
 
 #: Distributions whose version may change a result or its speed.
 PACKAGES = ("assay-bench", "numpy", "numba", "pandas", "pyarrow", "pydantic", "ray", "scikit-learn", "scipy", "sqlalchemy", "torch")
+
+#: Written beside this file when code is sent to a cluster, where the checkout it comes from is not at hand.
+SOURCE_FILE = "source.json"
 
 
 @cache
@@ -65,9 +69,12 @@ def _gpu() -> dict[str, Any] | None:
 
 
 def _git() -> dict[str, Any] | None:
-    """Commit and dirty flag of the checkout this code runs from; None when it is installed without one."""
+    """Commit and dirty flag of the checkout this code runs (or was sent) from; None when it is installed without one."""
     folder = Path(__file__).resolve().parent
     try:
+        if (sent := folder / SOURCE_FILE).is_file():
+            source: dict[str, Any] | None = json.loads(sent.read_text())
+            return source
         commit = _run_git(folder, "rev-parse", "HEAD")
         return {"commit": commit, "dirty": bool(_run_git(folder, "status", "--porcelain", "--untracked-files=no"))}
     except (OSError, subprocess.SubprocessError):

@@ -8,12 +8,15 @@ import sys
 import typer
 
 from harness.cli import (
+    cancel,
     catalogue,
     claims,
     compare,
     doctor,
     leaderboard,
+    logs,
     plan,
+    pull,
     report,
     reproduce,
     run,
@@ -21,6 +24,7 @@ from harness.cli import (
     show,
     sql,
     status,
+    submit,
     transfer,
     why,
 )
@@ -51,18 +55,23 @@ modules = (
     sql,
     db_commands,
     transfer,
+    submit,
+    logs,
+    cancel,
+    pull,
 )
 for module in modules:
     module.register(app)
 
 
-def main() -> None:
-    """Entry point of the console script: runs the command and turns expected errors into one sentence and an exit code."""
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the console script: runs the command (None: the process's own arguments) and turns expected errors into one sentence
+    and an exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that is not UTF-8 shows ? for an arrow, instead of ending the command
             stream.reconfigure(errors="replace")
     try:
-        app()
+        app(arguments)
     except Exception as error:
         code = exit_code_of(error)
         if code is None:

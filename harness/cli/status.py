@@ -1,13 +1,17 @@
-"""`assay status`: how a run stands, read from the ledger; works for runs started elsewhere."""
+"""`assay status`: how a run stands, read from the ledger; works for runs started elsewhere, and for jobs on a cluster."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.common import DEFAULT_DB, DbOption, JsonOption, open_ledger, print_json, stdout
+from harness.cli.submit import DashboardOption
+
+if TYPE_CHECKING:
+    from harness.status import RunStatus
 
 
 def register(app: typer.Typer) -> None:
@@ -15,19 +19,52 @@ def register(app: typer.Typer) -> None:
 
 
 def status(
-    run: Annotated[str, typer.Argument(help="A run's id or the first characters of it; the newest when left out.")] = "",
+    run: Annotated[
+        str,
+        typer.Argument(help="A run's id or the first characters of it (left out: the newest), or a job that `assay submit` started."),
+    ] = "",
     db: DbOption = DEFAULT_DB,
+    address: DashboardOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show how a run stands: trials by state, attempts by outcome, speed and time left."""
-    from harness.status import SILENCE_SECONDS, latest_run, run_status
-    from harness.units import format_duration
+    from harness.cluster.names import is_job
+    from harness.status import latest_run, run_status
 
+    if is_job(run):
+        _job_status(run, address, as_json)
+        return
     with open_ledger(db) as ledger:
         found = run_status(ledger, latest_run(ledger, run))
     if as_json:
         print_json(asdict(found))
         return
+    _print_lines(_lines(found))
+
+
+def _job_status(job: str, address: str | None, as_json: bool) -> None:
+    from harness.cluster.client import Cluster
+    from harness.cluster.following import ended_how, run_of
+
+    cluster = Cluster(address)
+    found = cluster.job(job)
+    run = run_of(cluster, found)
+    if as_json:
+        print_json({"job": job, "state": found.state, "exit_code": found.exit_code, **found.metadata, "run": asdict(run) if run else None})
+        return
+    lines = [f"job       {job} ({ended_how(found)})", f"ledger    {found.metadata.get('ledger', 'unknown')} on {cluster.url}"]
+    _print_lines(lines + (_lines(run) if run else []))
+
+
+def _print_lines(lines: list[str]) -> None:
+    for line in lines:
+        stdout().print(line, markup=False)
+
+
+def _lines(found: RunStatus) -> list[str]:
+    from harness.status import SILENCE_SECONDS
+    from harness.units import format_duration
+
     ended = f", finished {found.finished}" if found.finished else ""
     states = ", ".join(f"{count} {name}" for name, count in sorted(found.states.items()))
     outcomes = ", ".join(f"{count} {name}" for name, count in sorted(found.outcomes.items())) or "none"
@@ -45,5 +82,4 @@ def status(
             f"silent    for {format_duration(found.silent_seconds)}: its trials are long, or its coordinator is gone"
             " (the same `assay run` continues it)"
         )
-    for line in lines:
-        stdout().print(line, markup=False)
+    return lines

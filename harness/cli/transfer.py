@@ -10,6 +10,7 @@ import typer
 from harness.cli.common import DEFAULT_DB, DbOption, JsonOption, print_json, stderr
 
 if TYPE_CHECKING:
+    from db.bundle.importing import Imported
     from db.store import SqlLedger
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder that `assay export` wrote.")]
@@ -29,7 +30,7 @@ def export(
     """Write the whole ledger as Parquet files with a manifest of hashes."""
     from db.bundle import export_bundle
 
-    with _writable(db, create=False) as ledger:
+    with writable(db, create=False) as ledger:
         rows = export_bundle(ledger, to)
     if as_json:
         print_json(rows)
@@ -44,9 +45,14 @@ def import_(bundle: BundleArgument, db: DbOption = DEFAULT_DB, as_json: JsonOpti
 
     from db.bundle import import_bundle
 
-    with _writable(db, create=True) as ledger, Progress(console=stderr(), transient=True) as bar:
+    with writable(db, create=True) as ledger, Progress(console=stderr(), transient=True) as bar:
         task = bar.add_task("attempts", total=None)
         done = import_bundle(ledger, bundle, lambda count, total: bar.update(task, completed=count, total=total))
+    print_imported(done, as_json)
+
+
+def print_imported(done: Imported, as_json: bool) -> None:
+    """What a merge has added."""
     counts = {name: getattr(done, name) for name in ("trials", "attempts", "replicates", "measurements", "curve_points")}
     if as_json:
         print_json(counts)
@@ -72,7 +78,8 @@ def verify(bundle: BundleArgument, as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-def _writable(db: str, create: bool) -> SqlLedger:
+def writable(db: str, create: bool) -> SqlLedger:
+    """The ledger behind `--db`, to be written."""
     from db.opening import open_ledger
     from db.store import SqlLedger
 
