@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
@@ -42,13 +43,43 @@ class SqliteBackend(Backend):
     def __init__(self, path: Path) -> None:
         self.path, self.url = path, f"sqlite:///{path}"
         self.surface = SqliteSurface(path)
-        self.engine = create_engine("sqlite://", creator=lambda: connect(path, "rw"), poolclass=QueuePool, pool_size=1, max_overflow=4)
+        self.engine = create_engine("sqlite://", creator=lambda: connect(path, "rw"), poolclass=QueuePool, pool_size=2, max_overflow=4)
         event.listen(self.engine, "begin", self._begin)
+        self._writer: Connection | None = None
+        self._thread = threading.get_ident()
 
-    @staticmethod
-    def _begin(connection: Connection) -> None:
+    def _begin(self, connection: Connection) -> None:
+        if self.driver(connection).in_transaction:
+            return
         # A writer takes the lock first: a transaction that reads and then writes can otherwise fail with "database is locked" at once.
         connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("assay_read") else "BEGIN IMMEDIATE")
+
+    @contextlib.contextmanager
+    def write(self, exclusive: bool = True) -> Iterator[Connection]:
+        """As everywhere, but on a connection that is kept, and begun and ended by the driver: where every attempt is committed alone,
+        SQLAlchemy's part of a transaction would cost as much as the statements in it."""
+        if threading.get_ident() != self._thread:  # SQLite's connections stay with the thread that opened them
+            with super().write(exclusive) as connection:
+                yield connection
+            return
+        with self.errors():
+            if self._writer is None:
+                self._writer = self.engine.connect()
+            driver = self.driver(self._writer)
+            driver.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                driver.execute("COMMIT")
+            finally:
+                self._writer.rollback()  # SQLAlchemy's own view of it
+                if driver.in_transaction:
+                    driver.execute("ROLLBACK")
+
+    def dispose(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        super().dispose()
 
     def member(self, column: str, parameter: str) -> str:
         return f"{column} IN (SELECT value FROM json_each(:{parameter}))"
