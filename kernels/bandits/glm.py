@@ -1,4 +1,4 @@
-"""Generalized linear bandits with light or heavy tails: environment and policies, compiled.
+"""Generalized linear bandits with light or heavy tails: policies, compiled.
 
 E[r | x] = mu(x'theta), contexts on the unit sphere (or its positive orthant), redrawn every `hold` rounds. Kernels have the signature of
 `kernels.bandits.linear` with a GlmEnvironment.
@@ -7,13 +7,12 @@ E[r | x] = mu(x'theta), contexts on the unit sphere (or its positive orthant), r
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
-from kernels.bandits.armed_environment import BERNOULLI, centred_noise
 from kernels.bandits.compiling import kernel
 from kernels.bandits.draws import uniform
+from kernels.bandits.glm_environment import begin_glm_round, glm_reward
 from kernels.bandits.linalg import (
     REFRESH,
     add_outer,
@@ -26,49 +25,10 @@ from kernels.bandits.linalg import (
     solve_lower_transposed,
     squared_widths,
 )
-from kernels.bandits.linear_environment import LinearEnvironment, begin_round
+from kernels.bandits.links import mean_of
+from kernels.bandits.optimistic_glm import play_likelihood, play_menu, play_tofu
 
-IDENTITY, LOGISTIC = 0, 1
 NO_PROJECTION, EUCLIDEAN, GRAM = 0, 1, 2
-
-
-class GlmEnvironment(NamedTuple):
-    """One seed's environment: `contexts` draws the features and holds theta; its own noise and misspecification are not used."""
-
-    contexts: LinearEnvironment
-    link: int
-    hold: int  #: rounds for which a set of contexts stays
-    law: int
-    scale: float
-    tail: float
-    noise_key: int
-
-
-@kernel
-def mean_of(link, score):
-    """mu(score)."""
-    if link == LOGISTIC:
-        return 1.0 / (1.0 + math.exp(-score)) if score >= 0 else math.exp(score) / (1.0 + math.exp(score))
-    return score
-
-
-@kernel
-def begin_glm_round(env, round_, features, scores):
-    """Write the features [d, arms] and scores x'theta [arms] that hold in this round; return the largest mean."""
-    if env.hold == 1 or (round_ - 1) % env.hold == 0:
-        begin_round(env.contexts, (round_ - 1) // env.hold + 1, features, scores)
-    best = scores[0]
-    for i in range(1, scores.size):
-        best = max(best, scores[i])
-    return mean_of(env.link, best)
-
-
-@kernel
-def glm_reward(env, round_, mean):
-    """The reward of an arm with this mean: Bernoulli, or the mean plus centred noise. The noise belongs to the round."""
-    if env.law == BERNOULLI:
-        return 1.0 if uniform(env.noise_key, round_, 0) < mean else 0.0
-    return mean + env.scale * centred_noise(env.law, env.tail, env.noise_key, round_)
 
 
 @kernel
@@ -235,4 +195,11 @@ def play_random(env, params, method_key, checkpoints, curve, trace):
 
 
 #: The kernels by the name under which a method asks for them.
-KERNELS = {"newton": play_newton, "gloc": play_gloc, "uniform": play_random}
+KERNELS = {
+    "newton": play_newton,
+    "gloc": play_gloc,
+    "uniform": play_random,
+    "likelihood": play_likelihood,
+    "menu": play_menu,
+    "tofu": play_tofu,
+}

@@ -1,4 +1,4 @@
-"""Online regression with squared loss, compiled: environment and learners.
+"""Online regression, compiled: environment and learners. The loss of a score p is (p - y)^2 / 2, log(1 + e^p) - y p or e^p - y p.
 
 Signature `(env, params, checkpoints, curve, trace) -> None`: `curve` receives the regret against `env.comparator`, `trace` (empty or one
 float64 per round) the predictions. A learner whose prediction leaves +-1e100 has diverged: its regret is infinite from there on.
@@ -12,15 +12,18 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.bandits.compiling import kernel
-from kernels.bandits.draws import normal
+from kernels.bandits.draws import normal, uniform
 from kernels.bandits.glm import GRAM, newton_step
+from kernels.bandits.likelihood import maximise_likelihood
+from kernels.bandits.links import IDENTITY, LOGISTIC, mean_of, potential_of
 from kernels.bandits.ridge import learn
 
 DIVERGED = 1e100
 
 
 class OnlineEnvironment(NamedTuple):
-    """A stream: rows of a table in order, over and over, or (empty table) x uniform on the sphere and y = x'comparator + noise."""
+    """A stream: rows of a table in order, over and over, or (empty table) x uniform on the sphere and y = x'comparator + noise, a coin
+    with probability mu(x'comparator) of 1 (LOGISTIC), or a Poisson count with that mean."""
 
     rows: np.ndarray  #: [n, d], n = 0 for a generated stream
     targets: np.ndarray  #: [n]
@@ -28,6 +31,7 @@ class OnlineEnvironment(NamedTuple):
     noise: float
     data_key: int
     noise_key: int
+    link: int
 
 
 @kernel
@@ -47,7 +51,17 @@ def example(env, round_, x):
     for j in range(d):
         x[j] /= math.sqrt(total)
         score += x[j] * env.comparator[j]
-    return score + env.noise * normal(env.noise_key, round_, 0)
+    if env.link == IDENTITY:
+        return score + env.noise * normal(env.noise_key, round_, 0)
+    mean, u = mean_of(env.link, score), uniform(env.noise_key, round_, 0)
+    if env.link == LOGISTIC:
+        return 1.0 if u < mean else 0.0
+    count, probability = 0.0, math.exp(-mean)
+    while u > probability and count < 1000.0:
+        u -= probability
+        count += 1.0
+        probability *= mean / count
+    return count
 
 
 @kernel
@@ -59,15 +73,22 @@ def dot(a, b):
 
 
 @kernel
+def excess_loss(link, prediction, score, y):
+    """Loss of a prediction minus that of the comparator's score."""
+    if link == IDENTITY:
+        return 0.5 * (prediction - y) * (prediction - y) - 0.5 * (score - y) * (score - y)
+    return potential_of(link, prediction) - y * prediction - (potential_of(link, score) - y * score)
+
+
+@kernel
 def judge(env, t, x, y, prediction, regret, checkpoints, c, curve, trace):
-    """Charge (p - y)^2 / 2 - (x'comparator - y)^2 / 2; returns the regret so far."""
+    """Charge the loss of the prediction minus the comparator's; returns the regret so far."""
     if trace.size:
         trace[t - 1] = prediction
-    best = dot(x, env.comparator) - y
     if not abs(prediction) < DIVERGED:
         regret = math.inf
     else:
-        regret += 0.5 * (prediction - y) * (prediction - y) - 0.5 * best * best
+        regret += excess_loss(env.link, prediction, dot(x, env.comparator), y)
     if t == checkpoints[c]:
         curve[c] = regret
     return regret
@@ -109,7 +130,7 @@ def play_ons(env, params, checkpoints, curve, trace):
         prediction = dot(x, w)
         regret = judge(env, t, x, y, prediction, regret, checkpoints, c, curve, trace)
         c += t == checkpoints[c]
-        newton_step(gram, inverse_gram, w, x * (prediction - y), 1.0, 1.0 / gamma, norm, GRAM, t)
+        newton_step(gram, inverse_gram, w, x * (mean_of(env.link, prediction) - y), 1.0, 1.0 / gamma, norm, GRAM, t)
 
 
 @kernel
@@ -130,7 +151,7 @@ def play_gradient(env, params, checkpoints, curve, trace):
             if trace.size:
                 trace[t:] = math.inf
             return
-        slope = prediction - y
+        slope = mean_of(env.link, prediction) - y
         if kind == 0:
             for j in range(d):
                 w[j] -= eta / math.sqrt(t) * slope * x[j]
@@ -149,5 +170,46 @@ def play_gradient(env, params, checkpoints, curve, trace):
                 w[j] = total[j] / strength
 
 
+@kernel
+def play_mirror(env, params, checkpoints, curve, trace):
+    """params: eta, radius. Mirror descent with the entropy of the l1 ball (EG+-): z -= (eta / sqrt t) gradient, w = radius sinh(z) / sum
+    cosh(z)."""
+    eta, radius = params[0], params[1]
+    d = env.comparator.size
+    w, z, x = np.zeros(d), np.zeros(d), np.empty(d)
+    regret, c = 0.0, 0
+    for t in range(1, checkpoints[-1] + 1):
+        y = example(env, t, x)
+        prediction = dot(x, w)
+        regret = judge(env, t, x, y, prediction, regret, checkpoints, c, curve, trace)
+        c += t == checkpoints[c]
+        slope, largest = mean_of(env.link, prediction) - y, 0.0
+        for j in range(d):
+            z[j] -= eta / math.sqrt(t) * slope * x[j]
+            largest = max(largest, abs(z[j]))
+        total = 0.0
+        for j in range(d):
+            up, down = math.exp(z[j] - largest), math.exp(-z[j] - largest)
+            w[j] = radius * (up - down)
+            total += up + down
+        for j in range(d):
+            w[j] /= total
+
+
+@kernel
+def play_ftrl(env, params, checkpoints, curve, trace):
+    """params: lam. The minimiser of (lam / 2) |w|^2 plus all past losses, solved in every round: O(d^2 t) each, for other losses than
+    squared (those have `play_ridge`)."""
+    d, horizon = env.comparator.size, checkpoints[-1]
+    rows, targets, w = np.empty((horizon, d)), np.empty(horizon), np.zeros(d)
+    regret, c = 0.0, 0
+    for t in range(1, horizon + 1):
+        y = example(env, t, rows[t - 1])
+        targets[t - 1] = y
+        regret = judge(env, t, rows[t - 1], y, dot(rows[t - 1], w), regret, checkpoints, c, curve, trace)
+        c += t == checkpoints[c]
+        maximise_likelihood(rows, targets, t, env.link, params[0], w)
+
+
 #: The kernels by the name under which a method asks for them.
-KERNELS = {"ridge": play_ridge, "ons": play_ons, "gradient": play_gradient}
+KERNELS = {"ridge": play_ridge, "ons": play_ons, "gradient": play_gradient, "mirror": play_mirror, "ftrl": play_ftrl}

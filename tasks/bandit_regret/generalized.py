@@ -18,7 +18,7 @@ from tasks.bandit_regret.regret import REGRET_METRICS, digest, measured, told
 from tasks.errors import InvalidParams
 
 if TYPE_CHECKING:
-    from kernels.bandits.glm import GlmEnvironment
+    from kernels.bandits.glm_environment import GlmEnvironment
 
 
 class GlmTask(Task, family="bandit_regret"):
@@ -54,6 +54,10 @@ class GlmTask(Task, family="bandit_regret"):
             return f"{method.label} plays each arm {plays} times in a row; contexts must stay as long: set hold to a multiple of {plays}."
         if "moment_order" in method.knowledge and "moment_order" not in self.facts():
             return f"{method.label} must be told a moment of the rewards, which {self.id()} does not give."
+        if isinstance(method, GlmMethod) and self.link_name not in method.links:
+            return f"{method.label} is made for linear rewards; set link to identity."
+        if isinstance(method, GlmMethod) and self.horizon > method.longest:
+            return f"{method.label} looks at all past rounds in every round; set horizon to {method.longest} or less."
         if self.d * self.arms >= 1 << 19:
             return f"{self.arms} fresh arms in {self.d} dimensions need too many random numbers per round (d x arms < 524288)."
         return method.infeasible()
@@ -85,8 +89,9 @@ class GlmTask(Task, family="bandit_regret"):
 
     def environment(self, seed: int) -> GlmEnvironment:
         """The environment of one seed."""
-        from kernels.bandits import armed_environment, glm
+        from kernels.bandits import armed_environment, links
         from kernels.bandits import linear_environment as world
+        from kernels.bandits.glm_environment import GlmEnvironment
 
         streams = self.streams(seed)
         contexts = world.LinearEnvironment(
@@ -105,8 +110,8 @@ class GlmTask(Task, family="bandit_regret"):
             noise_key=0,
         )
         law, scale, tail = self.noise()
-        link = {"identity": glm.IDENTITY, "logistic": glm.LOGISTIC}[self.link_name]
-        return glm.GlmEnvironment(contexts, link, self.hold, armed_environment.LAWS[law], scale, tail, streams.integer("noise"))
+        link = links.LINKS[self.link_name]
+        return GlmEnvironment(contexts, link, self.hold, armed_environment.LAWS[law], scale, tail, streams.integer("noise"))
 
 
 def smallest_slope(link: str, norm: float) -> float:
@@ -164,11 +169,11 @@ class _Rounds:
     """The environment as the referee drives it, on the same compiled functions as the kernels."""
 
     def __init__(self, environment: GlmEnvironment, decoy: bool = False) -> None:
-        from kernels.bandits import glm
+        from kernels.bandits import glm_environment, links
 
         if decoy:
             environment = environment._replace(contexts=environment.contexts._replace(theta=-environment.contexts.theta))
-        self._glm, self._world = glm, environment
+        self._glm, self._mean_of, self._world = glm_environment, links.mean_of, environment
         self._features, self._scores = environment.contexts.features.copy(), environment.contexts.means.copy()
         self._round = 0
 
@@ -183,7 +188,7 @@ class _Rounds:
 
     def means(self, round_: int) -> np.ndarray:
         self._advance(round_)
-        return np.array([self._glm.mean_of(self._world.link, score) for score in self._scores])
+        return np.array([self._mean_of(self._world.link, score) for score in self._scores])
 
     def reward(self, round_: int, arm: int) -> float:
         return float(self._glm.glm_reward(self._world, round_, self.means(round_)[arm]))

@@ -14,7 +14,9 @@ PROJECTIONS = {"none": 0, "euclidean": 1, "gram": 2}
 
 
 def mu(link: str, score: float) -> float:
-    """The mean reward at this score x'theta."""
+    """The mean at this score x'theta."""
+    if link == "poisson":
+        return math.exp(min(score, 500.0))
     return score if link == "identity" else 1 / (1 + math.exp(-score)) if score >= 0 else math.exp(score) / (1 + math.exp(score))
 
 

@@ -1,4 +1,4 @@
-"""Online regression with squared loss: predict, see the target, pay (p - y)^2 / 2."""
+"""Online regression: predict a score, see the target, pay the loss."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from pydantic import Field
 
 from tasks.api import Context, Measured, Method, Metric, Task
 from tasks.bandit_regret.contextual import unit
+from tasks.bandit_regret.likelihood import maximise_likelihood
 from tasks.bandit_regret.protocol import Compiled
 from tasks.bandit_regret.referee import checkpoints
 from tasks.bandit_regret.regret import digest, told
-from tasks.errors import InvalidResult
+from tasks.errors import InvalidParams, InvalidResult
 
 if TYPE_CHECKING:
     from kernels.bandits.online import OnlineEnvironment
@@ -32,6 +33,7 @@ class Stream:
 
     dimension: int
     facts: dict[str, float] = field(default_factory=dict)
+    link: str = "identity"  #: of the loss: identity (squared), logistic or poisson
 
 
 class Learner(Protocol):
@@ -42,7 +44,7 @@ class Learner(Protocol):
         ...
 
     def predict(self, x: np.ndarray) -> float:
-        """The prediction for the features x [dimension]."""
+        """The score predicted for the features x [dimension]; squared loss: the prediction itself."""
         ...
 
     def update(self, x: np.ndarray, y: float) -> None:
@@ -51,7 +53,9 @@ class Learner(Protocol):
 
 
 class OnlineMethod(Method, family="bandit_regret"):
-    """An online learner for squared loss. Third parties implement `learner` only."""
+    """An online learner. Third parties implement `learner` only."""
+
+    losses: ClassVar[tuple[str, ...]] = ("squared",)  #: the losses it is made for
 
     @abstractmethod
     def learner(self) -> Learner:
@@ -61,21 +65,30 @@ class OnlineMethod(Method, family="bandit_regret"):
         """The built-in kernel that makes the same predictions, or None to be run round by round."""
         return None
 
+    @classmethod
+    def theory(cls, stream: Stream) -> dict[str, Any] | None:
+        """Parameters with the constants that the paper's theory gives for this stream; {} where the defaults are these, None where the
+        theory doesn't cover it."""
+        return {}
+
 
 class OnlineRegression(Task, family="bandit_regret", name="online-regression", label="online regression", accepts=(OnlineMethod,),
                        seeds_together=True, seconds=0.1):  # fmt: skip
-    """Regret of sequential predictions with loss (p - y)^2 / 2.
+    """Regret of sequential predictions p with loss (p - y)^2 / 2 (squared), log(1 + e^p) - y p (logistic) or e^p - y p (poisson).
 
-    `linear`: x uniform on the sphere, y = x'mu* + noise, and the comparator is the truth mu* (stochastic regret of paper 63). `diabetes`:
-    scikit-learn's 442 patients with standardised columns, in a random order, repeated to the horizon; the comparator is the least-squares
-    fit to the whole stream in hindsight. `sine`: a smooth surface on two coordinates, the comparator knows its values; linear learners are
-    bound to lose there.
+    `linear`: x uniform on the sphere, y = x'mu* + noise, a coin with chance 1 / (1 + exp(-x'mu*)) or a count with mean exp(x'mu*), and the
+    comparator is the truth mu*, |mu*| = 1 (stochastic regret of paper 63). `diabetes`: scikit-learn's 442 patients with standardised
+    columns, in a random order, repeated to the horizon; the comparator is the least-squares fit to the whole stream in hindsight. `visits`:
+    statsmodels' 20,190 counts of visits to a doctor (RAND health insurance experiment), once and in a random order, against the
+    maximum-likelihood fit in hindsight; learners with a bound keep to the ball of radius 4. `sine`: a smooth surface on two coordinates,
+    the comparator knows its values; linear learners are bound to lose there.
     """
 
     check_params: ClassVar = {"d": 2, "horizon": 60}
 
-    stream: Literal["linear", "diabetes", "sine"] = Field("linear", description="where the examples come from")
+    stream: Literal["linear", "diabetes", "visits", "sine"] = Field("linear", description="where the examples come from")
     d: int = Field(5, ge=1, le=200, description="dimension (linear)")
+    loss: Literal["squared", "logistic", "poisson"] = Field("squared", description="loss of a score (linear; visits: poisson)")
     noise: float = Field(1.0, ge=0, le=100, description="standard deviation of the targets' noise (linear, sine)")
     horizon: int = Field(50_000, ge=10, le=10_000_000, description="rounds T")
 
@@ -101,35 +114,50 @@ class OnlineRegression(Task, family="bandit_regret", name="online-regression", l
     )
 
     def data_fingerprint(self) -> str:
-        return _diabetes_digest() if self.stream == "diabetes" else digest(f"online regression, {self.stream}, generator 1")
+        if self.stream in ("diabetes", "visits"):
+            return _digest(self.stream)
+        return digest(f"online regression, {self.stream}, generator 1")
 
     def infeasible(self, method: Method) -> str | None:
         if self.horizon <= self.d:
             return f"horizon={self.horizon} must exceed the dimension {self.d}."
+        fitting = {"linear": ("squared", "logistic", "poisson"), "visits": ("poisson",)}.get(self.stream, ("squared",))
+        if self.loss not in fitting:
+            return f"The stream {self.stream} goes with loss={' or '.join(fitting)}, not {self.loss}."
+        if isinstance(method, OnlineMethod) and self.loss not in method.losses:
+            return f"{method.label} is made for {' and '.join(method.losses)} loss, not {self.loss}."
         return method.infeasible()
 
     @property
     def dimension(self) -> int:
-        return {"linear": self.d, "diabetes": 11, "sine": 3}[self.stream]
+        return {"linear": self.d, "diabetes": 11, "visits": 10, "sine": 3}[self.stream]
+
+    @property
+    def link(self) -> str:
+        return {"squared": "identity"}.get(self.loss, self.loss)
+
+    def facts(self) -> dict[str, float]:
+        """Everything that methods may be told."""
+        return {"horizon": self.horizon, "noise_scale": self.noise, "norm_bound": 1.0 if self.stream == "linear" else 4.0}
 
     def told(self, method: Method) -> Stream:
-        facts = {"horizon": self.horizon, "noise_scale": self.noise, "norm_bound": 1.0 if self.stream == "linear" else 4.0}
-        return Stream(self.dimension, told(method, facts))
+        """What the method is told."""
+        return Stream(self.dimension, told(method, self.facts()), self.link)
 
     def environment(self, seed: int) -> OnlineEnvironment:
         """The stream of one seed."""
+        from kernels.bandits.links import LINKS
         from kernels.bandits.online import OnlineEnvironment
 
         streams = self.streams(seed)
-        keys = (streams.integer("data"), streams.integer("noise"))
+        keys = (streams.integer("data"), streams.integer("noise"), LINKS[self.link])
         if self.stream == "linear":
             theta = unit(streams.numpy("data").standard_normal((1, self.d)))[0]
             return OnlineEnvironment(np.empty((0, self.d)), np.empty(0), theta, float(self.noise), *keys)
-        if self.stream == "diabetes":
-            rows, targets = _diabetes()
+        if self.stream in ("diabetes", "visits"):
+            rows, targets, comparator = _table(self.stream)
             order = streams.numpy("order").permutation(len(targets))
             rows, targets = rows[order], targets[order]
-            comparator = np.linalg.lstsq(rows, targets, rcond=None)[0]
         else:
             random = streams.numpy("data")
             points = random.random((self.horizon, 2))
@@ -172,7 +200,7 @@ class OnlineRegression(Task, family="bandit_regret", name="online-regression", l
     def _by_round(
         self, learner: Learner, stream: Stream, environment: OnlineEnvironment, rounds: np.ndarray
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        from kernels.bandits.online import example
+        from kernels.bandits.online import example, excess_loss
 
         learner.reset(stream)
         row, curve, marks = np.empty(environment.comparator.size), np.empty(len(rounds)), {int(t): i for i, t in enumerate(rounds)}
@@ -187,7 +215,7 @@ class OnlineRegression(Task, family="bandit_regret", name="online-regression", l
             if not abs(prediction) < DIVERGED:
                 regret = math.inf
             if regret < math.inf:
-                regret += 0.5 * (prediction - y) ** 2 - 0.5 * (float(row @ environment.comparator) - y) ** 2
+                regret += float(excess_loss(environment.link, prediction, float(row @ environment.comparator), y))
                 learner.update(x, y)
             if t in marks:
                 curve[marks[t]] = regret
@@ -201,17 +229,29 @@ class OnlineRegression(Task, family="bandit_regret", name="online-regression", l
 
 
 @functools.cache
-def _diabetes() -> tuple[np.ndarray, np.ndarray]:
-    """Standardised columns and a constant [442, 11], divided by sqrt(11); standardised targets [442]."""
-    from sklearn.datasets import load_diabetes
+def _table(stream: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows [n, d] (standardised columns and a constant, divided by sqrt d), targets [n], and the best fit in hindsight [d]."""
+    if stream == "diabetes":
+        from sklearn.datasets import load_diabetes
 
-    rows, targets = load_diabetes(return_X_y=True)
+        rows, targets = load_diabetes(return_X_y=True)
+        targets = (targets - targets.mean()) / targets.std()
+    else:
+        try:
+            from statsmodels.datasets import randhie
+        except ImportError:
+            raise InvalidParams("The stream visits needs statsmodels: install it, or choose another stream.") from None
+        data = randhie.load_pandas().data
+        targets = data.pop("mdvis").to_numpy(dtype=float)
+        rows = data.to_numpy(dtype=float)
     rows = (rows - rows.mean(axis=0)) / rows.std(axis=0)
-    rows = np.column_stack([rows, np.ones(len(rows))]) / math.sqrt(11)
-    return rows, (targets - targets.mean()) / targets.std()
+    rows = np.column_stack([rows, np.ones(len(rows))]) / math.sqrt(rows.shape[1] + 1)
+    if stream == "diabetes":
+        return rows, targets, np.linalg.lstsq(rows, targets, rcond=None)[0]
+    return rows, targets, maximise_likelihood(rows, targets, "poisson", 0.0, np.zeros(rows.shape[1]))
 
 
 @functools.cache
-def _diabetes_digest() -> str:
-    rows, targets = _diabetes()
+def _digest(stream: str) -> str:
+    rows, targets, _ = _table(stream)
     return hashlib.sha256(np.round(np.column_stack([rows, targets]), 9).tobytes()).hexdigest()

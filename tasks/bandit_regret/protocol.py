@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -109,6 +109,12 @@ class BanditMethod(Method, family="bandit_regret"):
         """The built-in kernel that takes the same decisions, or None to be played round by round."""
         return None
 
+    @classmethod
+    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+        """Parameters with the constants that the paper's theory gives for this problem, whose `facts` here hold everything the task can
+        tell; {} where the defaults are these, None where the theory doesn't cover it."""
+        return {}
+
 
 class LinearMethod(BanditMethod):
     """A policy that uses contexts [arms, dimension]: linear bandits."""
@@ -116,6 +122,9 @@ class LinearMethod(BanditMethod):
 
 class GlmMethod(BanditMethod):
     """A policy for generalized linear bandits, E[r | x] = mu(x'theta) with mu = `Problem.link`."""
+
+    links: ClassVar[tuple[str, ...]] = ("identity", "logistic")  #: the links it is made for
+    longest: ClassVar[int] = 1 << 62  #: the longest horizon it can be asked to play
 
 
 class SolverMethod(BanditMethod):
@@ -144,6 +153,10 @@ class BeamMethod(IdentificationMethod):
 
 class ActionMethod(IdentificationMethod):
     """Identification among actions with features: contexts [arms, d]."""
+
+
+class ClassifierMethod(BanditMethod):
+    """A policy that guesses classes: contexts [arms, d] repeat one row of features, the reward is 1 for the right arm and else 0."""
 
 
 class ArmedMethod(BanditMethod):

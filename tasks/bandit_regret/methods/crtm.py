@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from pydantic import Field
 
 from tasks.bandit_regret.newton import PROJECTIONS, NewtonPolicy
@@ -18,6 +21,12 @@ class Crtm(GlmMethod, name="crtm", label="CRTM", paper=69, knowledge=("horizon",
     c: float = Field(1.0, ge=0, le=1000, description="radius")
     g: float = Field(0.3, gt=0, le=1000, description="factor on the truncation threshold")
     lam: float = Field(1.0, gt=0, description="ridge parameter")
+
+    @classmethod
+    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+        """The orders of the abstract with constants 1: radius^2 = d T^((1-eps)/(1+eps)) ln T."""
+        horizon, order = problem.facts["horizon"], problem.facts["moment_order"]
+        return {"c": math.sqrt(problem.dimension * horizon ** ((2 - order) / order) * math.log(horizon)), "g": 1.0}
 
     def threshold(self, problem: Problem) -> float:
         order, facts = problem.facts["moment_order"], problem.facts

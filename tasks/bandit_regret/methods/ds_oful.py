@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 from pydantic import Field
 
@@ -20,6 +23,19 @@ class DsOful(LinearMethod, name="ds-oful", label="DS-OFUL", paper=144, knowledge
     gamma: float = Field(0.05, ge=0, le=10, description="uncertainty threshold; Delta / sqrt(d) = .045 for Delta = .18, d = 16")
     beta: float = Field(3.0, ge=0, le=1000, description="radius")
     lam: float = Field(1.0, gt=0, description="ridge parameter")
+
+    @classmethod
+    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+        """With R the noise scale, B = L = 1 and delta = .01: gamma = Delta / (2 sqrt d i1), i1 = (24 + 18 R) ln((72 + 54 R) sqrt d / Delta)
+        + sqrt(8 R^2 ln(1/delta)); beta = 1 + 4 sqrt(d i2) + R sqrt(2 d i3), i2 = ln(3 / gamma), i3 = ln((1 + 16 i2 / gamma^2) / delta)."""
+        if "gap" not in problem.facts:
+            return None
+        d, gap, noise = problem.dimension, problem.facts["gap"], problem.facts["noise_scale"]
+        i1 = (24 + 18 * noise) * math.log((72 + 54 * noise) * math.sqrt(d) / gap) + math.sqrt(8 * noise**2 * math.log(100))
+        gamma = gap / (2 * math.sqrt(d) * i1)
+        i2 = math.log(3 / gamma)
+        i3 = math.log((1 + 16 * i2 / gamma**2) * 100)
+        return {"gamma": gamma, "beta": 1 + 4 * math.sqrt(d * i2) + noise * math.sqrt(2 * d * i3)}
 
     def policy(self) -> DsOfulPolicy:
         return DsOfulPolicy(self.gamma, self.beta, self.lam)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from pydantic import Field
 
@@ -18,6 +20,11 @@ class EpsilonGreedy(LinearMethod, ArmedMethod, name="epsilon-greedy", label="ε-
 
     c: float = Field(1.0, ge=0, le=1e6, description="exploration constant; about c d ln T rounds explore (c K ln T)")
     lam: float = Field(1.0, gt=0, description="ridge parameter")
+
+    @classmethod
+    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+        gap = problem.facts.get("gap")
+        return {"c": 5 / gap**2} if gap and not problem.dimension and "range" in problem.facts else None
 
     def policy(self) -> Policy:
         return EpsilonGreedyPolicy(self.c, self.lam)

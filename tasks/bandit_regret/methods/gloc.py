@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 from pydantic import Field
 
@@ -18,6 +21,16 @@ class Gloc(GlmMethod, name="gloc", label="GLOC", knowledge=("norm_bound", "kappa
 
     c: float = Field(1.0, ge=0, le=1000, description="radius")
     lam: float = Field(1.0, gt=0, description="ridge parameter")
+
+    @classmethod
+    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+        """The published radius at the horizon, for rewards in [0, 1] and delta = .01, with the gradients' sum at its bound."""
+        if "range" not in problem.facts:
+            return None
+        d, kappa, norm = problem.dimension, problem.facts["kappa"], problem.facts["norm_bound"]
+        b = 2 * kappa * norm**2 + d * math.log(1 + problem.facts["horizon"] / d) / kappa
+        inner = math.log(200 * math.sqrt(1 + 2 * b / kappa + 4 * (norm / kappa) ** 4 * 1e4))
+        return {"c": math.sqrt(1 + 4 * b / kappa + 8 * (norm / kappa) ** 2 * inner)}
 
     def policy(self) -> GlocPolicy:
         return GlocPolicy(self.c, self.lam)

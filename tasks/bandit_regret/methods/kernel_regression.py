@@ -53,7 +53,7 @@ class NonsAld(OnlineMethod, name="nons-ald", label="NONS-ALD", paper=145, knowle
         return NonsAldLearner(self.bandwidth, self.clip, self.mu)
 
 
-class _Points:
+class Points:
     """Points in rows of a buffer that doubles."""
 
     def __init__(self, dimension: int, bandwidth: float) -> None:
@@ -65,6 +65,13 @@ class _Points:
         self._rows[self.count] = x
         self.count += 1
 
+    def put(self, place: int, x: np.ndarray) -> None:
+        """Replace the point at `place`, or append it there."""
+        if place == self.count:
+            self.add(x)
+        else:
+            self._rows[place] = x
+
     def kernel(self, x: np.ndarray) -> np.ndarray:
         """k(x, point) for each point."""
         return np.exp(-self._gamma * np.sum((self._rows[: self.count] - x) ** 2, axis=1))
@@ -74,7 +81,7 @@ class Dictionary:
     """Atoms chosen by approximate linear dependence, with the inverse of their Gram matrix."""
 
     def __init__(self, dimension: int, bandwidth: float, threshold: float) -> None:
-        self.points, self.threshold, self.inverse = _Points(dimension, bandwidth), threshold, np.empty((0, 0))
+        self.points, self.threshold, self.inverse = Points(dimension, bandwidth), threshold, np.empty((0, 0))
 
     def offer(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
         """Kernel values against the atoms before x, coefficients of x's projection on them, and whether x became an atom."""
@@ -98,7 +105,7 @@ class KernelOgdLearner:
         self.bandwidth, self.scale = bandwidth, scale
 
     def reset(self, stream: Stream) -> None:
-        self.points, self.weights = _Points(stream.dimension, self.bandwidth), np.empty(16)
+        self.points, self.weights = Points(stream.dimension, self.bandwidth), np.empty(16)
         self.eta = self.scale / math.sqrt(stream.facts["horizon"])
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -20,6 +21,10 @@ class KlUcb(ArmedMethod, name="kl-ucb", label="KL-UCB", knowledge=("range",)):
     """
 
     c: float = Field(0.0, ge=0, le=10, description="factor on ln ln t")
+
+    @classmethod
+    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+        return {"c": 3.0}
 
     def policy(self) -> KlUcbPolicy:
         return KlUcbPolicy(self.c)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 from pydantic import Field
 
@@ -18,6 +21,11 @@ class LinTS(LinearMethod, name="lints", label="LinTS"):
 
     v: float = Field(1.0, gt=0, le=1000, description="scale of the posterior; the noise's standard deviation is the Bayesian choice")
     lam: float = Field(1.0, gt=0, description="ridge parameter")
+
+    @classmethod
+    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+        facts = problem.facts
+        return {"v": facts["noise_scale"] * math.sqrt(9 * problem.dimension * math.log(facts["horizon"] / 0.01))}
 
     def policy(self) -> LinTSPolicy:
         return LinTSPolicy(self.v, self.lam)

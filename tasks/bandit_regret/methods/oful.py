@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -24,6 +24,10 @@ class Oful(LinearMethod, name="oful", label="OFUL / LinUCB", knowledge=("noise_s
     radius: Literal["flat", "confidence"] = Field("flat", description="flat: beta; confidence: beta times the self-normalised radius")
     delta: float = Field(0.01, gt=0, lt=1, description="failure probability of the confidence radius")
     lam: float = Field(1.0, gt=0, description="ridge parameter")
+
+    @classmethod
+    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+        return {"radius": "confidence", "beta": 1.0}
 
     def policy(self) -> OfulPolicy:
         return OfulPolicy(self)

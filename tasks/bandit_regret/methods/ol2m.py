@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,17 @@ class Ol2m(GlmMethod, name="ol2m", label="OL2M (online Newton)", knowledge=("nor
     c: float = Field(1.0, ge=0, le=1000, description="radius")
     lam: float = Field(1.0, gt=0, description="ridge parameter")
     projection: Literal["gram", "euclidean", "none"] = Field("gram", description="how theta returns to the ball")
+
+    @classmethod
+    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+        """The published radius at the horizon, for rewards in [0, 1] and delta = .01, with ln det V / det(lam I) at its bound."""
+        if "range" not in problem.facts:
+            return None
+        d, horizon, norm = problem.dimension, problem.facts["horizon"], problem.facts["norm_bound"]
+        curvature = 0.5 / (1 + math.exp(norm))
+        tau = math.log(4 * math.log(horizon + 1) * horizon**2 * 100)
+        growth = d * math.log(1 + problem.facts["kappa"] * horizon / (2 * d))
+        return {"c": math.sqrt(8 * norm + norm**2 + (8 / curvature + 16 * norm / 3) * tau + 2 / curvature * growth)}
 
     def policy(self) -> NewtonPolicy:
         return NewtonPolicy(self.lam, self.c, 1, self.projection, math.inf)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
+from tasks.bandit_regret.newton import mu
 from tasks.bandit_regret.online_regression import OnlineMethod, Stream
 from tasks.bandit_regret.protocol import Compiled
 
@@ -15,6 +17,8 @@ class Ogd(OnlineMethod, name="ogd", label="online gradient descent"):
     """w -= eta / sqrt t times the gradient. Zinkevich (2003)."""
 
     eta: float = Field(1.0, gt=0, le=1e12, description="step")
+
+    losses: ClassVar = ("squared", "logistic", "poisson")
 
     def learner(self) -> GradientLearner:
         return GradientLearner(self.eta, 0)
@@ -28,6 +32,13 @@ class AdaGrad(OnlineMethod, name="adagrad", label="AdaGrad"):
 
     eta: float = Field(0.3, gt=0, le=1e12, description="step")
 
+    losses: ClassVar = ("squared", "logistic", "poisson")
+
+    @classmethod
+    def theory(cls, stream: Stream) -> dict[str, Any] | None:
+        """D / sqrt 2 with D the bound on each coordinate."""
+        return {"eta": stream.facts["norm_bound"] / math.sqrt(2)}
+
     def learner(self) -> GradientLearner:
         return GradientLearner(self.eta, 1)
 
@@ -39,6 +50,8 @@ class LinearisedFtrl(OnlineMethod, name="linearised-ftrl", label="linearised FTR
     """w_t minimises (sqrt t / (2 eta)) |w|^2 plus the linearised past losses: the baseline of paper 43."""
 
     eta: float = Field(1.0, gt=0, le=1e12, description="scale of the step")
+
+    losses: ClassVar = ("squared", "logistic", "poisson")
 
     def learner(self) -> GradientLearner:
         return GradientLearner(self.eta, 2)
@@ -70,6 +83,7 @@ class GradientLearner:
         self.eta, self.kind = eta, kind
 
     def reset(self, stream: Stream) -> None:
+        self.link = stream.link
         self.t, self.w, self.total = 0, np.zeros(stream.dimension), np.zeros(stream.dimension)
 
     def predict(self, x: np.ndarray) -> float:
@@ -77,7 +91,7 @@ class GradientLearner:
 
     def update(self, x: np.ndarray, y: float) -> None:
         self.t += 1
-        g = (self.predict(x) - y) * x
+        g = (mu(self.link, self.predict(x)) - y) * x
         if self.kind == 0:
             self.w = self.w - self.eta / math.sqrt(self.t) * g
         elif self.kind == 1:

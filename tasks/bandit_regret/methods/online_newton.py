@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import numpy as np
 from pydantic import Field
 
-from tasks.bandit_regret.newton import project
+from tasks.bandit_regret.newton import mu, project
 from tasks.bandit_regret.online_regression import OnlineMethod, Stream
 from tasks.bandit_regret.protocol import Compiled
 
@@ -15,6 +17,12 @@ class OnlineNewton(OnlineMethod, name="ons", label="online Newton step", knowled
 
     gamma: float = Field(0.5, gt=0, le=1e6, description="inverse step")
     lam: float = Field(1.0, gt=0, le=1e6, description="A starts at lam I")
+
+    losses: ClassVar = ("squared", "logistic", "poisson")
+
+    @classmethod
+    def theory(cls, stream: Stream) -> dict[str, Any] | None:
+        return None  # 1/2 min(1 / (4 G D), alpha) needs a bound G on gradients, which unbounded noise doesn't give
 
     def learner(self) -> NewtonLearner:
         return NewtonLearner(self.gamma, self.lam)
@@ -28,12 +36,13 @@ class NewtonLearner:
         self.gamma, self.lam = gamma, lam
 
     def reset(self, stream: Stream) -> None:
+        self.link = stream.link
         self.norm, self.w, self.a = stream.facts["norm_bound"], np.zeros(stream.dimension), self.lam * np.eye(stream.dimension)
 
     def predict(self, x: np.ndarray) -> float:
         return float(x @ self.w)
 
     def update(self, x: np.ndarray, y: float) -> None:
-        g = (self.predict(x) - y) * x
+        g = (mu(self.link, self.predict(x)) - y) * x
         self.a += np.outer(g, g)
         self.w = project(self.a, self.w - np.linalg.solve(self.a, g) / self.gamma, self.norm, "gram")

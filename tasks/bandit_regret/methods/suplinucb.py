@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -40,6 +41,10 @@ class SupLinUcb(LinearMethod, name="suplinucb", label="SupLinUCB", paper=144, kn
             i2 = math.log((d * 2**level + 16 * 8**level * i1) / (d * self.delta))
             radii.append(self.scale * (1 + noise * math.sqrt(2 * d * i2)))
         return tuple(radii)
+
+    @classmethod
+    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+        return {"beta": None}
 
     def policy(self) -> SupLinUcbPolicy:
         return SupLinUcbPolicy(self)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.bandit_regret.protocol import ArmedMethod, Compiled, Draws, GlmMethod, LinearMethod, Problem
+from tasks.bandit_regret.protocol import ArmedMethod, ClassifierMethod, Compiled, Draws, GlmMethod, LinearMethod, Problem
 
 
-class Uniform(LinearMethod, ArmedMethod, GlmMethod, name="uniform", label="uniform"):
+class Uniform(LinearMethod, ArmedMethod, GlmMethod, ClassifierMethod, name="uniform", label="uniform"):
     """Plays an arm uniformly at random in every round. Its regret is T times the mean gap."""
 
     def policy(self) -> UniformPolicy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -22,6 +23,12 @@ class VarianceLevels(LinearMethod, name="variance-levels", label="multi-level OF
     beta: float = Field(3.0, ge=0, le=1000, description="radius in units of the level's noise")
     levels: int = Field(6, ge=1, le=40, description="number of levels; quieter rounds fall into the last one")
     lam: float = Field(1.0, gt=0, description="ridge parameter")
+
+    @classmethod
+    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+        """The radius at the horizon for noise normalised to 1 and six levels, delta = .01."""
+        d, facts = problem.dimension, problem.facts
+        return {"beta": math.sqrt(2 * math.log(600) + d * math.log(1 + facts["horizon"] / d)) + facts["norm_bound"]}
 
     def policy(self) -> VarianceLevelsPolicy:
         return VarianceLevelsPolicy(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -22,6 +23,13 @@ class WeightedOful(LinearMethod, name="weighted-oful", label="weighted OFUL", kn
     floor: float = Field(0.02, gt=0, le=100, description="smallest standard deviation that is believed")
     g: float = Field(0.0, ge=0, le=100, description="weight of the uncertainty; 0: plain weighting, .5: WeightedOFUL+")
     lam: float = Field(1.0, gt=0, description="ridge parameter")
+
+    @classmethod
+    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+        """The radius at the horizon for noise normalised to 1, rows no longer than 1 / floor, delta = .01; g^2 = R / sqrt d."""
+        d, facts, floor = problem.dimension, problem.facts, 0.02
+        radius = math.sqrt(2 * math.log(100) + d * math.log(1 + facts["horizon"] / (d * floor**2))) + facts["norm_bound"]
+        return {"beta": radius, "g": math.sqrt(facts["noise_scale"] / math.sqrt(d))}
 
     def policy(self) -> WeightedOfulPolicy:
         return WeightedOfulPolicy(self)

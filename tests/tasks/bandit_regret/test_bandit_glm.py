@@ -5,14 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kernels.bandits import glm
+from kernels.bandits import glm, likelihood, links
 from tasks.bandit_regret.generalized import Glm, HeavyTailedGlm, smallest_slope
+from tasks.bandit_regret.likelihood import maximise_likelihood
 from tasks.bandit_regret.methods.crmm import Crmm
 from tasks.bandit_regret.methods.crtm import Crtm
+from tasks.bandit_regret.methods.glm_ucb import GlmUcb
 from tasks.bandit_regret.methods.gloc import Gloc
+from tasks.bandit_regret.methods.menu import Menu
 from tasks.bandit_regret.methods.ol2m import Ol2m
+from tasks.bandit_regret.methods.tofu import Tofu
+from tasks.bandit_regret.methods.ucb_glm import UcbGlm
 from tasks.bandit_regret.methods.uniform import Uniform
 from tasks.bandit_regret.newton import project
+from tasks.bandit_regret.protocol import Draws, Problem
 from tasks.bandit_regret.referee import checkpoints
 
 SMALL = {"d": 4, "arms": 6, "horizon": 600}
@@ -25,6 +31,11 @@ CASES = [
     (HeavyTailedGlm(**SMALL, hold=5, law="two_sided_pareto"), Crmm(plays=5, c=0.3)),
     (HeavyTailedGlm(**SMALL, hold=4), Crmm(plays=4, c=0.3)),
     (HeavyTailedGlm(**SMALL, law="gaussian"), Uniform()),
+    (Glm(**SMALL, norm=2.0), GlmUcb(c=0.3)),
+    (Glm(**SMALL, norm=3.0), UcbGlm(c=0.3, explore=20)),
+    (HeavyTailedGlm(**SMALL, law="gaussian", arm_set="orthant"), GlmUcb(c=0.5, lam=0.3)),
+    (HeavyTailedGlm(**SMALL, hold=5, link="identity"), Menu(plays=5)),
+    (HeavyTailedGlm(d=4, arms=6, horizon=200, link="identity"), Tofu(c=0.05)),
 ]
 
 
@@ -63,7 +74,7 @@ def test_the_logistic_link_and_its_smallest_slope_agree_with_scipy():
     from scipy.special import expit
 
     scores = np.linspace(-40, 40, 161)
-    np.testing.assert_allclose([glm.mean_of(glm.LOGISTIC, s) for s in scores], expit(scores), rtol=1e-12, atol=1e-16)
+    np.testing.assert_allclose([links.mean_of(links.LOGISTIC, s) for s in scores], expit(scores), rtol=1e-12, atol=1e-16)
     assert smallest_slope("logistic", 2.0) == pytest.approx(expit(2.0) * expit(-2.0))
 
 
@@ -80,3 +91,49 @@ def test_medians_survive_symmetric_heavy_tails_and_fail_on_asymmetric_ones():
 
 def test_repeated_plays_need_contexts_that_stay():
     assert "set hold to a multiple of 11" in HeavyTailedGlm().infeasible(Crmm())
+
+
+def test_the_likelihood_estimate_agrees_with_scipy_on_every_link():
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng(4)
+    rows = rng.standard_normal((60, 3))
+    for link, targets in (
+        ("identity", rng.standard_normal(60)),
+        ("logistic", rng.integers(0, 2, 60).astype(float)),
+        ("logistic", 3 * rng.standard_normal(60)),
+        ("poisson", rng.poisson(1.5, 60).astype(float)),
+    ):
+        number = links.LINKS[link]
+
+        def objective(theta, number=number, targets=targets):
+            scores = rows @ theta
+            potential = {links.IDENTITY: scores**2 / 2, links.LOGISTIC: np.logaddexp(0, scores), links.POISSON: np.exp(scores)}[number]
+            return 0.25 * theta @ theta + np.sum(potential - targets * scores)
+
+        exact = minimize(objective, np.zeros(3), tol=1e-12).x
+        compiled = np.zeros(3)
+        likelihood.maximise_likelihood(rows, targets, 60, number, 0.5, compiled)
+        np.testing.assert_allclose(compiled, exact, atol=1e-5)
+        np.testing.assert_allclose(maximise_likelihood(rows, targets, link, 0.5, np.zeros(3)), compiled, atol=1e-8)
+        assert objective(compiled) <= objective(exact) + 1e-9
+
+
+def test_tofu_without_truncation_and_menu_without_repeats_are_ridge_regression():
+    """Levels beyond every reward leave least squares; one play per epoch leaves one estimate, whose median distance is 0."""
+    rng, contexts = np.random.default_rng(5), np.random.default_rng(6).standard_normal((4, 3))
+    problem = Problem(4, 3, False, {"moment_order": 2.0, "moment_bound": 1e12, "central_moment_bound": 1.0, "horizon": 50.0})
+    for policy in (Tofu().policy(), Menu(plays=1).policy()):
+        policy.reset(problem, Draws(1))
+        gram, moments = np.eye(3), np.zeros(3)
+        for _ in range(30):
+            arm, reward = policy.act(contexts), float(rng.standard_normal())
+            policy.update(contexts, arm, reward)
+            gram += np.outer(contexts[arm], contexts[arm])
+            moments += reward * contexts[arm]
+            np.testing.assert_allclose(policy.theta, np.linalg.solve(gram, moments), atol=1e-9)
+
+
+def test_policies_for_linear_rewards_are_infeasible_elsewhere_and_say_why():
+    assert "set link to identity" in HeavyTailedGlm(hold=11).infeasible(Menu())
+    assert "set horizon to 20000 or less" in HeavyTailedGlm(link="identity", horizon=30_000).infeasible(Tofu())

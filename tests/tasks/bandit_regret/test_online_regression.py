@@ -10,7 +10,9 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import Ridge
 
 from kernels.bandits.online import KERNELS, example
+from tasks.bandit_regret.methods.budgeted_kernel import BudgetedPerceptron
 from tasks.bandit_regret.methods.kernel_regression import AogdAld, Dictionary, KernelOgd, NonsAld
+from tasks.bandit_regret.methods.mirror_descent import MirrorDescent
 from tasks.bandit_regret.methods.online_gradient import AdaGrad, GradientLearner, ImplicitFtrl, LinearisedFtrl, Ogd
 from tasks.bandit_regret.methods.online_newton import OnlineNewton
 from tasks.bandit_regret.methods.online_ridge import Ftrl, RidgeLearner, Vaw
@@ -18,13 +20,19 @@ from tasks.bandit_regret.online_regression import OnlineMethod, OnlineRegression
 from tasks.bandit_regret.referee import checkpoints
 from tasks.errors import InvalidResult
 
-METHODS = [Ftrl(lam=0.5), Vaw(), OnlineNewton(), Ogd(), AdaGrad(), LinearisedFtrl(), ImplicitFtrl(eta=3)]
+METHODS = [Ftrl(lam=0.5), Vaw(), OnlineNewton(), Ogd(), AdaGrad(), LinearisedFtrl(), ImplicitFtrl(eta=3), MirrorDescent()]
+GENERAL = [Ftrl(lam=0.5), OnlineNewton(), Ogd(), AdaGrad(), LinearisedFtrl(), MirrorDescent(eta=0.5)]
 
 
-@pytest.mark.parametrize("stream", ["linear", "diabetes"])
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_kernel_makes_the_predictions_of_the_readable_learner(stream, method):
-    task = OnlineRegression(stream=stream, horizon=500, d=4)
+CASES = [
+    *((OnlineRegression(stream=stream, horizon=500, d=4), method) for stream in ("linear", "diabetes") for method in METHODS),
+    *((OnlineRegression(loss=loss, horizon=300, d=4), method) for loss in ("logistic", "poisson") for method in GENERAL),
+    (OnlineRegression(stream="visits", loss="poisson", horizon=200), OnlineNewton(lam=10.0)),
+]
+
+
+@pytest.mark.parametrize(("task", "method"), CASES, ids=[f"{task.stream}-{task.loss}-{method.name}" for task, method in CASES])
+def test_kernel_makes_the_predictions_of_the_readable_learner(task, method):
     rounds, told = checkpoints(task.horizon), task.told(method)
     spec, curve, trace = method.compiled(told), np.empty(len(checkpoints(task.horizon))), np.empty(task.horizon)
     environment = task.environment(1)
@@ -32,7 +40,7 @@ def test_kernel_makes_the_predictions_of_the_readable_learner(stream, method):
     np.testing.assert_allclose(curve, task.play(method, 1, rounds, reference=True)[0], rtol=1e-8, atol=1e-9)
     learner, x, predictions = method.learner(), np.empty(task.dimension), []
     learner.reset(told)
-    for t in range(1, 501):
+    for t in range(1, task.horizon + 1):
         y = example(environment, t, x)
         predictions.append(learner.predict(x))
         learner.update(x.copy(), y)
@@ -154,3 +162,65 @@ def test_kernel_learners_beat_the_linear_one_with_few_atoms():
     assert _sine(NonsAld())["regret"] < 0.25 * linear
     assert large["atoms"] <= 2 * small["atoms"] <= 120
     assert _sine(KernelOgd())["atoms"] == 1000
+
+
+@pytest.mark.parametrize("loss", ["logistic", "poisson"])
+def test_generated_targets_have_the_mean_of_the_link(loss):
+    task, total, n = OnlineRegression(loss=loss, d=3), 0.0, 20_000
+    environment, x = task.environment(0), np.empty(3)
+    for t in range(1, n + 1):
+        y = example(environment, t, x)
+        total += y - (1 / (1 + math.exp(-x @ environment.comparator)) if loss == "logistic" else math.exp(x @ environment.comparator))
+    assert abs(total / n) < 4 * 1.3 / math.sqrt(n)
+
+
+def test_logistic_loss_agrees_with_sklearn_log_loss():
+    from sklearn.metrics import log_loss
+
+    from kernels.bandits.links import LOGISTIC
+    from kernels.bandits.online import excess_loss
+
+    for score, other, y in ((0.3, -1.2, 1.0), (4.0, 0.0, 0.0)):
+        chances = 1 / (1 + np.exp(-np.array([score, other])))
+        losses = [log_loss([y], [[1 - p, p]], labels=[0, 1]) for p in chances]
+        assert excess_loss(LOGISTIC, score, other, y) == pytest.approx(losses[0] - losses[1])
+
+
+def test_poisson_loss_agrees_with_scipy_and_the_hindsight_fit_with_statsmodels():
+    statsmodels = pytest.importorskip("statsmodels.api")
+    from scipy.stats import poisson
+
+    from kernels.bandits.links import POISSON
+    from kernels.bandits.online import excess_loss
+    from tasks.bandit_regret.online_regression import _table
+
+    assert excess_loss(POISSON, 0.4, 1.1, 3.0) == pytest.approx(poisson(math.exp(1.1)).logpmf(3) - poisson(math.exp(0.4)).logpmf(3))
+    rows, targets, fit = _table("visits")
+    peer = statsmodels.GLM(targets, rows, family=statsmodels.families.Poisson()).fit()
+    np.testing.assert_allclose(fit, peer.params, rtol=1e-6, atol=1e-8)
+
+
+def test_ftrl_regret_against_the_truth_is_logarithmic_with_logistic_loss():
+    """Paper 63: about d ln(T) / 2 for a well-specified likelihood; gradient descent pays more."""
+    task = OnlineRegression(loss="logistic", d=5, horizon=2000)
+    regrets = [np.mean([task.run(method, seed, None).metrics["regret"] for seed in range(4)]) for method in (Ftrl(lam=1.0), Ogd(eta=1.0))]
+    assert 0 < regrets[0] < 1.3 * 2.5 * math.log(2000 / 5)
+
+
+def test_losses_that_a_learner_is_not_made_for_are_infeasible():
+    assert "squared loss" in OnlineRegression(loss="logistic").infeasible(ImplicitFtrl())
+    assert "poisson" in OnlineRegression(stream="visits").infeasible(Ogd())
+
+
+def test_the_budget_is_kept_and_the_oldest_point_goes():
+    learner = BudgetedPerceptron(budget=5, margin=0.0, bandwidth=0.5).learner()
+    learner.reset(Stream(1, {"horizon": 100.0}))
+    for t in range(12):
+        learner.update(np.array([float(t)]), 1.0 + t)
+        assert learner.atoms == min(t + 1, 5)
+    assert sorted(learner.points._rows[:5, 0]) == [7.0, 8.0, 9.0, 10.0, 11.0]
+
+
+def test_a_budget_as_long_as_the_stream_is_kernel_ogd():
+    whole = _sine(BudgetedPerceptron(budget=1000, margin=0.0))["regret"]
+    assert whole == pytest.approx(_sine(KernelOgd())["regret"], rel=1e-9)
