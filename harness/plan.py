@@ -14,21 +14,23 @@ from harness.catalogue import catalogue
 from harness.engines.base import Shape
 from harness.errors import SuiteError
 from harness.fixtures import FixtureStore
-from harness.identity import canonical_json, trial_key
+from harness.identity import canonical_json, trial_keys
 from harness.planned import Infeasible, Plan, PlannedFixture, PlannedTrial
-from harness.suite import ALL, Filter, LoadedSuite, MethodEntry, ResourceEntry, TaskEntry
+from harness.suite import ALL, Filter, LoadedSuite, MethodEntry, ResourceEntry, Suite, TaskEntry
 from tasks.api import PROTOCOL, Fixture, Method, Task
 from tasks.errors import TaskError
 from tasks.registry import Registry, resolve
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A trial before the ledger was asked, with the objects it came from."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Arm:
+    """What the trials of one task configuration with one method configuration share."""
 
-    trial: Trial
     task: Task
     entry: TaskEntry
+    config: tuple[str, str, str, str]  #: task, its parameters, method, its parameters; parameters as JSON
+    group: str
+    shape: Shape
     reason: str | None  #: why it can't run
 
 
@@ -61,26 +63,26 @@ def make_plan(loaded: LoadedSuite, registry: Registry, ledger: Ledger | None, st
             raise SuiteError(f"{loaded.origin}: {error}") from error
     candidates = _expand(loaded, registry)
     statuses = ledger.statuses(candidates) if ledger is not None else {}
-    history = _history(ledger, {candidate.trial.task for candidate in candidates.values()})
+    history = _history(ledger, {trial.task for trial, _ in candidates.values()})
     fixtures = _Fixtures(store)
     todo: list[PlannedTrial] = []
     infeasible: list[Infeasible] = []
     done: set[str] = set()
     failed: set[str] = set()
     trials: list[Trial] = []
-    for key, candidate in candidates.items():
-        if candidate.reason is not None:
-            infeasible.append(Infeasible(candidate.trial, candidate.reason))
+    for key, (trial, arm) in candidates.items():
+        if arm.reason is not None:
+            infeasible.append(Infeasible(trial, arm.reason))
             continue
-        trials.append(candidate.trial)
+        trials.append(trial)
         status = statuses.get(key)
         if status is not None and status.state == "done":
             done.add(key)
         elif status is not None and status.state in ("failed", "quarantined"):
             failed.add(key)
         else:
-            todo.append(_planned(candidate, loaded, fixtures, history))
-    used_tasks = {(type(candidate.task)) for candidate in candidates.values()}
+            todo.append(_planned(trial, arm, loaded, fixtures, history))
+    used_tasks = {type(arm.task) for _, arm in candidates.values()}
     return Plan(
         suite=loaded.suite.name,
         suite_text=loaded.text,
@@ -106,10 +108,10 @@ def damaged_fixtures(plan: Plan, registry: Registry, store: FixtureStore) -> lis
     return complaints
 
 
-def _expand(loaded: LoadedSuite, registry: Registry) -> dict[str, _Candidate]:
+def _expand(loaded: LoadedSuite, registry: Registry) -> dict[str, tuple[Trial, _Arm]]:
     """Every trial the suite asks for, by key, in the suite's order; a trial that two entries ask for stands once."""
     suite = loaded.suite
-    candidates: dict[str, _Candidate] = {}
+    candidates: dict[str, tuple[Trial, _Arm]] = {}
     for entry, place in zip(suite.tasks, loaded.places, strict=True):
         with _at(place.task):
             task_class = registry.task(entry.task)
@@ -120,12 +122,15 @@ def _expand(loaded: LoadedSuite, registry: Registry) -> dict[str, _Candidate]:
                 methods += _methods(item, task_class, registry)
         with _at(place.task):
             for task in tasks:
-                for candidate in _trials(task, methods, entry, entry.seeds or suite.seeds):
-                    if _selected(candidate.trial, suite.include, suite.exclude):
-                        candidates.setdefault(candidate.trial.key, candidate)
+                fingerprint = task.data_fingerprint()
+                for method in methods:
+                    arm = _arm(task, method, entry, suite)
+                    for trial in _trials(task, fingerprint, method, entry.seeds or suite.seeds):
+                        if _selected(trial, suite.include, suite.exclude):
+                            candidates.setdefault(trial.key, (trial, arm))
     if not candidates:
         raise SuiteError(f"{loaded.origin}: include and exclude leave no trial to run.")
-    reasons = dict.fromkeys(candidate.reason for candidate in candidates.values())
+    reasons = dict.fromkeys(arm.reason for _, arm in candidates.values())
     if None not in reasons:
         raise SuiteError(f"{loaded.origin}: no trial of the suite can run: {' '.join(filter(None, reasons))}")
     return candidates
@@ -147,29 +152,31 @@ def _methods(item: MethodEntry, task: type[Task], registry: Registry) -> list[Me
     return [resolve(method, params, f"method {item.method}") for params in item.expand()]
 
 
-def _trials(task: Task, methods: Iterable[Method], entry: TaskEntry, seeds: Sequence[int]) -> Iterable[_Candidate]:
-    fingerprint, task_params = task.data_fingerprint(), task.params()
-    for method in methods:
-        reason = None
-        if not isinstance(method, task.accepts):
-            wanted = " or ".join(protocol.__name__ for protocol in task.accepts)
-            reason = f"{task.id()} runs methods of the protocol {wanted}; {method.id()} is none."
-        else:
-            reason = task.infeasible(method)
-        method_params = method.params()
-        for seed in seeds:
-            identity: dict[str, Any] = {
-                "task": task.id(),
-                "task_version": task.version,
-                "task_params": task_params,
-                "method": method.id(),
-                "method_version": method.version,
-                "method_params": method_params,
-                "seed": seed,
-                "data_fingerprint": fingerprint,
-                "protocol": PROTOCOL,
-            }
-            yield _Candidate(Trial(key=trial_key(**identity), family=task.family, **identity), task, entry, reason)
+def _arm(task: Task, method: Method, entry: TaskEntry, suite: Suite) -> _Arm:
+    if not isinstance(method, task.accepts):
+        wanted = " or ".join(protocol.__name__ for protocol in task.accepts)
+        reason: str | None = f"{task.id()} runs methods of the protocol {wanted}; {method.id()} is none."
+    else:
+        reason = task.infeasible(method)
+    config = (task.id(), canonical_json(task.params()), method.id(), canonical_json(method.params()))
+    shape = _shape(entry.resources or suite.resources, task.exclusive if entry.exclusive is None else entry.exclusive)
+    return _Arm(task, entry, config, "\n".join(config) if task.seeds_together else "", shape, reason)
+
+
+def _trials(task: Task, fingerprint: str, method: Method, seeds: Sequence[int]) -> Iterator[Trial]:
+    """The trials of one arm. They share one mapping of parameters each, so that whoever serialises them can do it once."""
+    identity: dict[str, Any] = {
+        "task": task.id(),
+        "task_version": task.version,
+        "task_params": task.params(),
+        "method": method.id(),
+        "method_version": method.version,
+        "method_params": method.params(),
+        "data_fingerprint": fingerprint,
+        "protocol": PROTOCOL,
+    }
+    for seed, key in zip(seeds, trial_keys(seeds, **identity), strict=True):
+        yield Trial(key=key, family=task.family, seed=seed, **identity)
 
 
 def _selected(trial: Trial, include: Sequence[Filter], exclude: Sequence[Filter]) -> bool:
@@ -189,16 +196,15 @@ def _matches(trial: Trial, item: Filter) -> bool:
     )
 
 
-def _planned(candidate: _Candidate, loaded: LoadedSuite, fixtures: _Fixtures, history: Mapping[tuple[str, ...], float]) -> PlannedTrial:
-    trial, task, entry, suite = candidate.trial, candidate.task, candidate.entry, loaded.suite
-    config = (trial.task, canonical_json(trial.task_params), trial.method, canonical_json(trial.method_params))
+def _planned(trial: Trial, arm: _Arm, loaded: LoadedSuite, fixtures: _Fixtures, history: Mapping[tuple[str, ...], float]) -> PlannedTrial:
+    task, entry, config = arm.task, arm.entry, arm.config
     seconds = history.get(config) or history.get(config[:3]) or history.get(config[:1]) or task.seconds
     return PlannedTrial(
         trial=trial,
-        group="\n".join(config) if task.seeds_together else "",
+        group=arm.group,
         fixtures=tuple(fixtures.add(fixture) for fixture in task.fixtures(trial.seed)),
-        timeout=entry.timeout or suite.timeout or task.timeout,
-        shape=_shape(entry.resources or suite.resources, task.exclusive if entry.exclusive is None else entry.exclusive),
+        timeout=entry.timeout or loaded.suite.timeout or task.timeout,
+        shape=arm.shape,
         seconds=seconds,
         priority=entry.priority,
     )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.identity import canonical_json, content_key, trial_key
+from harness.identity import canonical_json, content_key, trial_key, trial_keys
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -49,6 +49,14 @@ def test_the_trial_key_is_sha256_of_a_fixed_text() -> None:
     """Keys are forever: this text may only change together with a migration of every ledger."""
     text = '{"data":"abc","method":["toy/one",2,{}],"protocol":1,"seed":3,"task":["toy/add",1,{"a":1,"b":0.5}]}'
     assert trial_key(**IDENTITY) == hashlib.sha256(text.encode()).hexdigest()
+
+
+@given(JSON, st.text(), st.lists(st.integers(0, 2**62), max_size=3))
+def test_trial_keys_are_content_keys_of_the_whole_identity(value: object, name: str, seeds: list[int]) -> None:
+    rest = {**IDENTITY, "task_params": {"value": value}, "method": name, "data_fingerprint": name}
+    del rest["seed"]
+    whole = {"task": [rest["task"], 1, rest["task_params"]], "method": [name, 2, {}], "data": name, "protocol": 1}
+    assert list(trial_keys(seeds, **rest)) == [content_key({**whole, "seed": seed}) for seed in seeds]
 
 
 @pytest.mark.parametrize("name", IDENTITY)
