@@ -58,6 +58,11 @@ def shuffled(images: Tensor, labels: Tensor, epochs: int, rng: np.random.Generat
             yield x, labels[rows]
 
 
+def wake_optimizers() -> None:
+    """A process's first optimizer imports torch's compiler, which takes seconds: call this before a method's clock starts."""
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
+
+
 def steps_of(examples: int, epochs: int) -> int:
     """Number of batches that `shuffled` makes."""
     return epochs * math.ceil(examples / BATCH)

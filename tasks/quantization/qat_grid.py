@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from tasks.api import Context, Fixture, Measured, Method, Metric, Task
 from tasks.datasets import digits_fingerprint
 from tasks.quantization.byte_gpt import one_thread
-from tasks.quantization.digit_base import DigitsNetwork, accuracy, split
+from tasks.quantization.digit_base import DigitsNetwork, accuracy, split, wake_optimizers
 from tasks.quantization.digit_nets import multiplications
 from tasks.quantization.networks import TRAINING_IMAGES, Deployed, NetworkProblem, NetworkTrainer, deploy
 
@@ -84,6 +84,7 @@ class QuantisedTraining(
             if TRAINING_IMAGES in method.knowledge:
                 epochs = self.epochs + (self.base_epochs if method.from_scratch else 0)
                 problem = problem.with_training(data.images, data.labels, epochs, streams.numpy("order"))
+            wake_optimizers()
             started = time.thread_time()
             quantised = method.train(problem)
             seconds = time.thread_time() - started

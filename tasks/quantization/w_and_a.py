@@ -16,7 +16,7 @@ from tasks.api import Context, Fixture, Measured, Method, Metric, Task
 from tasks.datasets import digits_fingerprint
 from tasks.errors import InvalidResult
 from tasks.quantization.byte_gpt import one_thread
-from tasks.quantization.digit_base import DigitsNetwork, DigitSplit, split
+from tasks.quantization.digit_base import DigitsNetwork, DigitSplit, split, wake_optimizers
 from tasks.quantization.digit_nets import Architecture, DigitNet
 from tasks.quantization.evaluate import decoding, rebuild
 from tasks.quantization.networks import (
@@ -112,6 +112,7 @@ class WeightsAndActivations(
                 problem = NetworkProblem(copy.deepcopy(network), images, self.activation_bits, streams.torch("method"))
                 if TRAINING_IMAGES in method.knowledge:
                     problem = problem.with_training(data.images, data.labels, self.epochs, streams.numpy("order"))
+                wake_optimizers()
                 started = time.thread_time()
                 quantised = method.quantize_network(problem)
                 seconds = time.thread_time() - started

@@ -18,8 +18,9 @@ from tasks.quantization.networks import (
 )
 
 
-class RoundedNetwork(NetworkTrainer, name="net-ptq", label="Trained in float, then rounded", knowledge=(TRAINING_IMAGES,)):
-    """Trains in float32 for the epochs that quantised networks get, then rounds weights per output and activations per tensor."""
+class RoundedNetwork(NetworkTrainer, name="net-ptq", label="Trained in float, then rounded", paper=188, knowledge=(TRAINING_IMAGES,)):
+    """The post-training side of paper 188, "Optimizing Large Language Models through Quantization: A Comparative Analysis of PTQ and QAT
+    Techniques", on CNNs: float32 for the epochs that quantised networks get, then weights to nearest per output, activations per tensor."""
 
     bits: int = Field(4, ge=2, le=8, description="of weights and activations")
     ends: int = Field(8, ge=2, le=8, description="bits of the first and the last layer")
