@@ -26,7 +26,8 @@ class Settler:
         self._run_id, self._recorder, self._leases, self._emit, self._blocks = run_id, recorder, leases, emit, blocks
         self._numbers = itertools.count(1)
         self._histories: dict[str, History] = {}
-        self._late: set[str] = set()  #: trials that a worker believed dead has finished after all
+        self._late: set[str] = set()  #: trials that a worker believed dead has finished after all, before any other
+        self._ended: dict[str, TrialState] = {}
         self.attempts: Counter[Outcome] = Counter()
         self.done = self.failed = 0
 
@@ -58,9 +59,12 @@ class Settler:
         """Record the result of a worker that was believed dead; the trial may be running again, or be done."""
         ok, key = result.outcome == "ok", planned.trial.key
         self._record(planned, result, event, seconds, cpu_seconds, "done" if ok else "leased", result.error)
-        if ok and key not in self._late:
-            self._late.add(key)
-            self._finish(planned, "ok", seconds, result.metrics, "done", event.worker, "")
+        if not ok or self._ended.get(key) == "done":
+            return
+        if key in self._ended:  # it had failed: this run's other attempts came to nothing
+            self.failed -= 1
+        self._late.add(key)
+        self._finish(planned, "ok", seconds, result.metrics, "done", event.worker, "")
 
     def is_settled_late(self, key: str) -> bool:
         """Whether a late result has made another attempt needless."""
@@ -130,6 +134,7 @@ class Settler:
     ) -> None:
         key = planned.trial.key
         self._histories.pop(key, None)
+        self._ended[key] = state
         if state == "done":
             self.done += 1
         else:

@@ -22,6 +22,10 @@ from harness.engines.zygote import Zygote
 _DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ONEAPI_DEVICE_SELECTOR")
 
 
+#: Answers that an actor keeps: more calls are never with it at a time.
+KEPT = 4
+
+
 class Host:
     """Executes calls in the order in which they come, one at a time. `cancel` and `close` may be called from another thread meanwhile."""
 
@@ -32,12 +36,22 @@ class Host:
         self._child = self._crew.spawn(shape)  # it loads while the first call travels
         self._working = threading.Lock()  #: held by whoever uses the crew
         self._cancelled: set[int] = set()
+        self._kept: dict[int, bytes] = {}  #: the newest answers: they may have been lost on the way
         self._closing = False
 
     def execute(self, message: bytes) -> bytes:
         """Execute a packed call; returns the pickled list of its Rows and its CallEnded."""
         with self._working:
-            return pickle.dumps(self._execute(Load(*pickle.loads(message))), protocol=5)
+            call = Load(*pickle.loads(message))
+            answer = self._kept[call.id] = pickle.dumps(self._execute(call), protocol=5)
+            if len(self._kept) > KEPT:
+                del self._kept[next(iter(self._kept))]
+            return answer
+
+    def redeem(self, call: int) -> bytes:
+        """The answer of `execute` once more, when what executes has ended; no events when the call has never been here."""
+        with self._working:
+            return self._kept.get(call, pickle.dumps([]))
 
     def _execute(self, call: Load) -> list[Rows | CallEnded]:
         if self._closing or call.id in self._cancelled:

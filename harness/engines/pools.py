@@ -38,6 +38,8 @@ class Actor:
     calls: dict[int, Call] = field(default_factory=dict)
     affinity: str = ""
     node: str = ""  #: the node it runs on; empty until it has answered: it may be waiting for a place on the cluster
+    pulse: Any = None  #: the answer to "are you there?" that is awaited, since `asked`
+    asked: float = 0.0
 
     @property
     def up(self) -> bool:
@@ -59,6 +61,7 @@ class Pools:
     def __init__(self, ray: Any, settings: EngineSettings, nursery: Path) -> None:
         self._ray, self._settings, self._nursery = ray, settings, nursery
         self.actors: list[Actor] = []
+        self.away: list[Actor] = []  #: out of reach: they get no calls, but what they finish is taken
         self.greetings: dict[Any, Actor] = {}  #: answers to wait for: see `greet`
         self._stillborn = 0
         self._known: dict[str, Node] = {}
@@ -86,16 +89,24 @@ class Pools:
         with contextlib.suppress(Exception):  # a lost cluster must not keep us from leaving
             goodbyes = [actor.control("close").remote() for actor in self.actors]
             self._ray.wait(goodbyes, num_returns=len(goodbyes), timeout=CLOSE_SECONDS) if goodbyes else None
-        for actor in list(self.actors):
+        for actor in [*self.actors, *self.away]:
             self.end(actor)
         self.greetings.clear()
 
     def end(self, actor: Actor) -> None:
         """Kill an actor and forget it."""
-        if actor in self.actors:
-            self.actors.remove(actor)
+        for actors in (self.actors, self.away):
+            if actor in actors:
+                actors.remove(actor)
         with contextlib.suppress(Exception):
             self._ray.kill(actor.handle)
+
+    def move(self, actor: Actor, away: bool) -> None:
+        """An actor can't be reached any more, or can again."""
+        before, after = (self.actors, self.away) if away else (self.away, self.actors)
+        if actor in before:
+            before.remove(actor)
+            after.append(actor)
 
     def greet(self, ref: Any) -> None:
         """An actor is up, or could not be brought up. Raises EngineError when none can be."""

@@ -20,6 +20,12 @@ from harness.engines.wire import pack_call
 from harness.engines.zygote import Zygote
 from harness.errors import EngineError
 
+#: A busy actor is asked this often whether it is there; when it has not answered for so long, its calls are given to others.
+PULSE_SECONDS, PATIENCE_SECONDS = 5.0, 30.0
+
+#: After so long out of reach an actor is ended: it holds a place that others could use.
+ABANDON_SECONDS = 300.0
+
 _OBJECT_STORE_BYTES = 256 << 20  #: results are kilobytes
 
 
@@ -40,6 +46,8 @@ class RayEngine:
         self._shapes: set[Shape] = set()  #: of all calls so far
         self._refs: dict[Any, tuple[Actor, int]] = {}
         self._events: list[Event] = []
+        self._unheard: list[tuple[Actor, int]] = []  #: calls whose answer was lost on the way
+        self._watch_at = 0.0
 
     # -- life -------------------------------------------------------------------------------------------------------------------------
     def start(self, settings: EngineSettings, shapes: Sequence[Shape]) -> None:
@@ -84,6 +92,7 @@ class RayEngine:
             self._pools.close()
             self._pools = None
         self._refs.clear()
+        self._unheard.clear()
         if self._ours:
             self._ray.shutdown()
             self._ours = False
@@ -98,6 +107,7 @@ class RayEngine:
     def poll(self, timeout: float) -> list[Event]:
         assert self._pools is not None, "start the engine first"
         self._assign()
+        self._watch()
         greetings = self._pools.greetings
         if self._refs or greetings:
             refs = [*self._refs, *greetings]
@@ -170,24 +180,81 @@ class RayEngine:
         actor, call = self._refs.pop(ref)
         try:
             events = pickle.loads(self._ray.get(ref))
-        except self._ray.exceptions.RayError as error:
-            self._lost(actor, call, error)
+        except self._ray.exceptions.ActorUnavailableError as error:
+            self._unheard.append((actor, call))
+            self._out_of_reach(actor, first_line(error))
             return
-        actor.calls.pop(call, None)
+        except self._ray.exceptions.RayError as error:
+            self._lost(actor, f"The Ray actor or its node was lost: {first_line(error)}")
+            return
+        late = actor.calls.pop(call, None) is None
         for event in events:
-            self._events += [event] if isinstance(event, CallEnded) else event.events()
+            if not isinstance(event, CallEnded):
+                self._events += event.events()
+            elif not late:
+                self._events.append(event)
+        if late:
+            self._take_back(actor)
 
-    def _lost(self, actor: Actor, call: int, error: Exception) -> None:
-        """The actor or its node is gone. Calls are executed in order, so its oldest is the one that was being executed."""
-        for index, (number, lost) in enumerate(list(actor.calls.items())):
-            executing = index == 0
-            unit = 0 if executing and len(lost.units) == 1 else None
-            detail = f"The Ray actor or its node was lost: {first_line(error)}"
-            self._events.append(CallEnded(number, "ray actor", "worker_lost", unit, detail, external=True))
-        actor.calls.clear()
+    def _lost(self, actor: Actor, detail: str) -> None:
+        """The actor or its node is gone."""
+        self._give_back(actor, detail)
         self._refs = {ref: entry for ref, entry in self._refs.items() if entry[0] is not actor}
+        self._unheard = [entry for entry in self._unheard if entry[0] is not actor]
         if self._pools is not None:
             self._pools.end(actor)
+
+    def _out_of_reach(self, actor: Actor, detail: str) -> None:
+        """Nobody knows what has become of the actor: others do its work, but what it finishes is taken when it comes."""
+        self._give_back(actor, f"The Ray actor on node {actor.node[:8]} does not answer: {detail}")
+        if self._pools is not None:
+            self._pools.move(actor, away=True)
+
+    def _give_back(self, actor: Actor, detail: str) -> None:
+        """End the calls of an actor. They are executed in order, so the oldest is the one that was being executed."""
+        for index, (number, call) in enumerate(actor.calls.items()):
+            unit = 0 if index == 0 and len(call.units) == 1 else None
+            self._events.append(CallEnded(number, "ray actor", "worker_lost", unit, detail, external=True))
+        actor.calls.clear()
+
+    def _watch(self) -> None:
+        """Ask busy actors whether they are there, and draw conclusions from silence."""
+        now = time.monotonic()
+        if now < self._watch_at or self._pools is None:
+            return
+        self._watch_at = now + PULSE_SECONDS
+        for actor in [*self._pools.actors, *self._pools.away]:
+            away = actor in self._pools.away
+            if actor.pulse is not None and self._ray.wait([actor.pulse], timeout=0)[0]:
+                self._answered(actor)
+            silent = now - actor.asked if actor.pulse is not None else 0.0
+            if away and silent > ABANDON_SECONDS:
+                self._lost(actor, "")
+            elif not away and silent > PATIENCE_SECONDS:
+                self._out_of_reach(actor, f"silent for {silent:.0f} s.")
+            elif actor.pulse is None and (actor.calls or away):
+                actor.pulse, actor.asked = actor.control("ping").remote(), now
+
+    def _answered(self, actor: Actor) -> None:
+        """Its pulse is there, as a beat or as an error."""
+        pulse, actor.pulse = actor.pulse, None
+        try:
+            self._ray.get(pulse)
+        except self._ray.exceptions.ActorUnavailableError:
+            actor.pulse = actor.control("ping").remote()  # silent since it was first asked
+            return
+        except self._ray.exceptions.RayError as error:
+            self._lost(actor, f"The Ray actor or its node was lost: {first_line(error)}")
+            return
+        for entry in [entry for entry in self._unheard if entry[0] is actor]:
+            self._unheard.remove(entry)
+            self._refs[actor.control("redeem").remote(entry[1])] = entry
+        self._take_back(actor)
+
+    def _take_back(self, actor: Actor) -> None:
+        """An actor answers again: calls go to it when nothing old is outstanding any more."""
+        if self._pools is not None and not any(other is actor for other, _ in (*self._refs.values(), *self._unheard)):
+            self._pools.move(actor, away=False)
 
 
 def _short_base() -> str:
