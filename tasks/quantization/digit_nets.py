@@ -30,7 +30,7 @@ class DigitNet(nn.Module):
         return {name: module for name, module in self.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
 
     def sites(self) -> dict[str, Site]:
-        """Activations that take part in a matrix product, in order of execution."""
+        """Activations that take part in a matrix product; the CNN's in order of execution, one per matrix."""
         return {name: module for name, module in self.named_modules() if isinstance(module, Site)}
 
     def rest(self) -> dict[str, Tensor]:

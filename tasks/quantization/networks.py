@@ -77,8 +77,9 @@ def _between(low: float, high: float, bits: int) -> ActivationGrid:
 class QuantisedNetwork:
     """What a method hands back, for the architecture without batch norms (`DigitNet.folded`).
 
-    `weights`: for each matrix the parts `codes`, `scales` and, unless the middle code stands for 0, `zeros` of `affine.Grid.packed`, or the
-    part `values` in float16. `activations`: a grid per site; sites without one keep float16. `rest`: the other parameters.
+    `weights`: for each matrix the parts `codes`, `scales` and, unless the middle code stands for 0, `zeros` of `affine.Grid.packed`, with
+    one scale per output or one for all; or the part `values` in float16. `activations`: a grid per site; sites without one keep float16.
+    `rest`: the other parameters.
     """
 
     weights: Mapping[str, Packed]
@@ -181,13 +182,11 @@ def deploy(network: DigitNet, quantised: QuantisedNetwork, where: str) -> Deploy
     for name, packed in quantised.weights.items():
         place = f"{where} on {name}"
         stored = store(packed, place)
-        if not (set(packed.parts) == {"values"} or {"codes", "scales"} <= set(packed.parts) <= {"codes", "scales", "zeros"}) or packed.meta:
-            raise InvalidResult(f"{place}: the parts must be codes and scales (and zeros), or values, without a note.")
         weight = matrices[name].weight
         shape = (weight.shape[0], weight[0].numel())
+        _check_parts(packed, shape, place)
         try:
-            matrix = decoded(stored.read(), shape)
-            installed = matrix.reshape(weight.shape)
+            installed = decoded(stored.read(), shape).reshape(weight.shape)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InvalidResult(f"{place}: the parts make no matrix of shape {shape}: {error}.") from error
         weight.data = installed
@@ -208,6 +207,20 @@ def deploy(network: DigitNet, quantised: QuantisedNetwork, where: str) -> Deploy
         widths,
         {name: quantised.activations[name].bits if name in quantised.activations else 16 for name in rebuilt.sites()},
     )
+
+
+def _check_parts(packed: Packed, shape: tuple[int, int], place: str) -> None:
+    """One integer product per weight and one scale per output: else the widths say nothing about the cost of a multiplication."""
+    parts = set(packed.parts)
+    if not (parts == {"values"} or {"codes", "scales"} <= parts <= {"codes", "scales", "zeros"}) or packed.meta:
+        raise InvalidResult(f"{place}: the parts must be codes and scales (and zeros), or values, without a note.")
+    if "codes" in parts:
+        if packed["codes"].is_floating_point():
+            raise InvalidResult(f"{place}: the codes are integers, not {packed['codes'].dtype}.")
+        if wrong := [name for name in parts - {"codes"} if packed[name].numel() not in (1, shape[0])]:
+            raise InvalidResult(
+                f"{place}: {packed[wrong[0]].numel()} {wrong[0]} for {shape[0]} outputs; one each, or one for all, is allowed."
+            )
 
 
 def install_activations(network: DigitNet, grids: Mapping[str, ActivationGrid], where: str) -> int:
