@@ -206,7 +206,17 @@ _MDP = tuple(
 _BARRIER, _HEDGE = _arm("log-barrier-ftrl"), _arm("entropy-ftrl")
 _NEGATIVE = {"actions": 4, "horizon": 200, "eta": 0.1, "adversaries": 50}
 
+_RULES = {"n": 2000, "features": 2000, "signal": 0}
+
 _THEORY = (
+    _claim("reusable-holdout", 213, "bound", "adaptive-holdout", "overfitting", _arm("thresholdout", scale=1.0), None, _RULES, margin=0.05,
+           effect="difference",
+           statement="After 2,000 adaptive queries an accuracy answered through Thresholdout is within .05 of that on fresh data."),
+    _claim("noisy-answers", 213, "bound", "adaptive-holdout", "bias", _arm("noisy-holdout", scale=1.0), None, _RULES, margin=0.05,
+           effect="difference", statement="Answers with noise of order q^(1/4) / sqrt n lie at most .05 above the truth on average."),
+    _claim("naive-holdout-control", 213, "bound", "adaptive-holdout", "overfitting", _arm("naive-holdout"), None, _RULES, margin=0.05,
+           effect="difference", control=True,
+           statement="Exact answers from the holdout are within .05 of the truth too (negative control: they overfit by more than .1)."),
     _claim("b16-log-barrier-inequality", 14, "bound", "negative-losses", "excess", _BARRIER, None, _NEGATIVE, margin=1.0,
            effect="difference", options={"every": True},
            statement="Log-barrier FTRL keeps the refined inequality K ln(TK) / eta + eta sum x l^2 for every adversary, however negative."),
