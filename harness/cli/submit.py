@@ -54,9 +54,9 @@ def submit(
 
     Submitting the same suite again continues in the same ledger.
     """
+    from harness.cluster.checks import check_ray, check_shapes, check_software, here, software_of
     from harness.cluster.client import Cluster
-    from harness.cluster.submit import Order, check_shapes, check_versions, default_ledger, without_password
-    from harness.cluster.submit import submit as send
+    from harness.cluster.submit import Order, default_ledger, packed, send, without_password
     from harness.fixtures import FixtureStore, default_cache
     from harness.plan import make_plan
     from harness.units import parse_duration
@@ -69,17 +69,19 @@ def submit(
             raise typer.BadParameter(str(error), param_hint="--budget") from None
     loaded = load(suite)
     plan = make_plan(loaded, REGISTRY, None, FixtureStore(default_cache()))  # a mistake in the suite shows here, not in a log far away
-    cluster = Cluster(address)
-    if not any_version:
-        check_versions(cluster, installed)
-    check_shapes(cluster, dict.fromkeys(planned.shape for planned in plan.todo))
     ledger = db or default_ledger(loaded.suite.name)
     options = [("--workers", workers), ("--device", device), ("--budget", budget)]
     arguments = [str(word) for name, value in options if value is not None for word in (name, value)]
     arguments += ["--retry-failed"] if retry_failed else []
     command = [without_password(word) for word in sys.argv[1:]]
-    job = send(cluster, loaded, Order(ledger, arguments, command, tag or (), installed))
-    shown = without_password(ledger)
+    with packed(loaded, Order(ledger, arguments, command, tag or (), installed)) as parcel:
+        cluster = Cluster(address)
+        if not any_version:
+            check_ray(cluster)
+            check_software(cluster.url, software_of(cluster), here(), installed)
+        check_shapes(cluster, dict.fromkeys(planned.shape for planned in plan.todo))
+        send(cluster, parcel)
+    job, shown = parcel.job, without_password(ledger)
     if as_json:
         print_json({"job": job, "address": cluster.url, "ledger": shown, "trials": len(plan.trials)})
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -67,7 +67,7 @@ def spec(content: Mapping[str, Any]) -> Source:
     return Source(SPEC_FILE, json.dumps(content).encode())
 
 
-def pack(sources: Iterator[Source], to: Path, limit: int | None = None) -> int:
+def pack(sources: Iterable[Source], to: Path, limit: int | None = None) -> int:
     """Write the zip file `to`; returns its size in bytes.
 
     Raises ClusterError when it is larger than `limit` bytes (None: what Ray takes), naming the largest files.

@@ -1,0 +1,223 @@
+"""`assay submit` and what follows it, against a real cluster with token authentication that the tests start."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from harness.cluster import upload
+from harness.cluster.checks import Software, check_software
+from harness.cluster.submit import without_password
+from harness.errors import ClusterError
+from harness.suite import load_suite
+from tests.harness.heads import Head
+from tests.harness.test_cli import PLAN_PLUGIN, TOY_PLUGIN
+
+pytest.importorskip("aiohttp", reason="the extra `cluster` is not installed")
+
+ADD = f"name: mine\nplugins: [{PLAN_PLUGIN}]\nseeds: 3\ntasks: [{{task: toy/add, methods: [one, two]}}]\n"
+SLOW = f"""
+name: slow
+plugins: [{TOY_PLUGIN}]
+seeds: 40
+tasks: [{{task: toy/single, methods: [{{method: ok, params: {{seconds: 1.0}}}}]}}]
+"""
+
+
+class Laptop:
+    """Runs `assay` in a folder of its own; knows the cluster's address and token, and nothing else of it."""
+
+    def __init__(self, folder: Path, head: Head | None = None, **variables: str) -> None:
+        self.folder = folder
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
+            "HOME": str(folder),
+            "ASSAY_CACHE": str(folder / "cache"),
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
+            **({"RAY_API_SERVER_ADDRESS": f"http://{head.dashboard}", "RAY_AUTH_TOKEN": head.token} if head else {}),
+            **variables,
+        }
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "harness.cli", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=self.environment)
+
+    def suite(self, text: str) -> str:
+        (self.folder / "suite.yaml").write_text(text)
+        return "suite.yaml"
+
+    def count(self, sql: str) -> str:
+        return self("sql", sql, "--db", "local.db", "-f", "csv").stdout.split()[-1]
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    cluster = Head()
+    cluster.wait()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def laptop(tmp_path: Path, head: Head) -> Laptop:
+    return Laptop(tmp_path, head)
+
+
+@pytest.mark.timeout(600)
+def test_a_suite_is_submitted_followed_pulled_and_merged_and_a_second_submission_finds_it_done(laptop: Laptop, head: Head) -> None:
+    sent = laptop("submit", laptop.suite(ADD), "--json", "--tag", "nightly")
+    assert sent.returncode == 0, sent.stderr
+    job = json.loads(sent.stdout)["job"]
+    followed = laptop("logs", job, "-f")
+    assert "6 of 6 trials done" in followed.stdout, followed
+    status = json.loads(laptop("status", job, "--json").stdout)
+    assert (status["state"], status["exit_code"], status["run"]["states"]) == ("SUCCEEDED", 0, {"done": 6})
+    pulled = laptop("pull", job, "--db", "local.db", "--json")
+    assert json.loads(pulled.stdout)["attempts"] == 6, pulled.stderr
+    assert json.loads(laptop("pull", job, "--db", "local.db", "--json").stdout)["attempts"] == 0
+    assert laptop.count("SELECT COUNT(*) FROM scores WHERE metric = 'total'") == "6"
+    assert laptop.count(f"SELECT COUNT(*) FROM tags WHERE tag IN ('nightly', '{job}')") == "2"
+    # the ledger names the commit that this machine sent, although the cluster has no checkout
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
+    if commit.returncode == 0:
+        assert commit.stdout.strip() in laptop("sql", "SELECT git_commit FROM environments", "--db", "local.db", "-f", "csv").stdout
+    assert list((head.home / ".assay" / "parcels").iterdir()) == []
+    again = laptop("submit", "suite.yaml", "-f")
+    assert again.returncode == 0, again.stderr
+    assert "nothing to do, 6 of 6 trials are done" in again.stdout
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("how", [(), ("--now",)], ids=["drained", "at-once"])
+@pytest.mark.slow
+def test_a_cancelled_job_leaves_a_ledger_with_which_the_next_one_continues(laptop: Laptop, how: tuple[str, ...]) -> None:
+    suite = laptop.suite(SLOW.replace("name: slow", f"name: slow{len(how)}"))
+    job = json.loads(laptop("submit", suite, "--json").stdout)["job"]
+    deadline = time.monotonic() + 120
+    while (json.loads(laptop("status", job, "--json").stdout)["run"] or {"states": {}})["states"].get("done", 0) < 2:
+        assert time.monotonic() < deadline, laptop("logs", job).stdout
+    cancelled = laptop("cancel", job, *how)
+    assert "submitting again continues" in cancelled.stderr, cancelled
+    states = json.loads(laptop("status", job, "--json").stdout)["run"]["states"]
+    assert set(states) == {"done", "pending"}
+    assert laptop("cancel", job).stderr.startswith(f"{job} is over already")
+    again = laptop("submit", suite, "-f")
+    assert again.returncode == 0, again.stdout
+    assert f"{states['pending']} trials to do" in again.stdout
+    laptop("pull", job, "--db", "local.db")
+    assert laptop.count("SELECT COUNT(*) FROM attempts WHERE accepted = 1") == "40"
+
+
+def test_the_token_and_the_job_must_be_known_to_the_cluster(laptop: Laptop, head: Head, tmp_path: Path) -> None:
+    assert "knows no job 'job-nobody'" in laptop("logs", "job-nobody").stderr
+    wrong = Laptop(tmp_path, head, RAY_AUTH_TOKEN="0" * 32)("logs", "job-nobody")
+    assert (wrong.returncode, "does not accept the token from RAY_AUTH_TOKEN" in wrong.stderr) == (3, True), wrong.stderr
+    missing = Laptop(tmp_path, head, RAY_AUTH_TOKEN="")("logs", "job-nobody")
+    assert "asks for a token: set RAY_AUTH_TOKEN" in missing.stderr
+    (tmp_path / "token").write_text(head.token + "\n")
+    from_file = Laptop(tmp_path, head, RAY_AUTH_TOKEN="", RAY_AUTH_TOKEN_PATH=str(tmp_path / "token"))("logs", "job-nobody")
+    assert "knows no job" in from_file.stderr
+    for complaint in (wrong, missing):
+        assert complaint.stderr.count("\n") == 1, complaint.stderr
+
+
+def test_shapes_and_another_assay_are_refused_before_anything_is_sent(laptop: Laptop, tmp_path: Path, head: Head) -> None:
+    suite = laptop.suite(ADD.replace("name: mine", "name: refused") + "resources: {cpus: 64}\n")
+    assert "No node of the Ray cluster can carry a worker with 64 CPU (the nodes have: 2 CPU)" in laptop("submit", suite).stderr
+    other = tmp_path / "other"
+    (other / "assay_bench-9.9.dist-info").mkdir(parents=True)
+    (other / "assay_bench-9.9.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: assay-bench\nVersion: 9.9\n")
+    elsewhere = Laptop(tmp_path, head, PYTHONPATH=os.pathsep.join([str(other), laptop.environment["PYTHONPATH"]]))
+    said = elsewhere("submit", laptop.suite(ADD.replace("name: mine", "name: refused")), "--installed").stderr
+    assert re.search(r"has (no Assay|Assay \S+) installed, this machine has 9\.9", said), said
+    assert not (head.home / ".assay" / "refused").exists()
+
+
+def test_an_upload_larger_than_ray_takes_names_its_largest_files(tmp_path: Path) -> None:
+    laptop = Laptop(tmp_path, RAY_max_grpc_message_size="200000")
+    (tmp_path / "fat.py").write_text(PLAN_PLUGIN.read_text() + f"\nDATA = '{os.urandom(300_000).hex()}'\n")
+    said = laptop("submit", laptop.suite(ADD.replace(str(PLAN_PLUGIN), "fat.py")))
+    assert said.returncode == 3
+    assert re.search(r"more than the 195 KiB that Ray takes; its largest files are plugins/0/fat\.py \(\d+ KiB\)", said.stderr), said.stderr
+
+
+def test_nothing_at_the_address_and_something_else_there_are_told_apart(tmp_path: Path) -> None:
+    laptop = Laptop(tmp_path)
+    assert "No Ray dashboard answers at http://127.0.0.1:9" in laptop("logs", "job-x", "--address", "127.0.0.1:9").stderr
+    with _dashboard({}) as url:
+        assert "is no Ray dashboard" in laptop("logs", "job-x", "--address", url).stderr
+
+
+def test_a_cluster_with_another_ray_is_refused(tmp_path: Path) -> None:
+    with _dashboard({"/api/version": {"version": "4", "ray_version": "2.9.0"}}) as url:
+        laptop = Laptop(tmp_path)
+        assert re.search(
+            r"runs Ray 2\.9\.0, this machine 2\.\d+\.\d+; use the same", laptop("submit", laptop.suite(ADD), "--address", url).stderr
+        )
+
+
+def test_another_python_minor_and_missing_packages_are_named() -> None:
+    mine = Software("2.60.0", "3.11.7", {"assay-bench": "0.1.0"})
+    check_software("http://h", Software("2.60.0", "3.11.2", {"assay-bench": None, "torch": "2.11"}), mine, installed=False)
+    with pytest.raises(ClusterError, match=r"runs Python 3\.12\.1, this machine 3\.11\.7"):
+        check_software("http://h", Software("2.60.0", "3.12.1", {"assay-bench": None}), mine, installed=False)
+    with pytest.raises(ClusterError, match=r"lacks alembic, torch; install"):
+        check_software(
+            "http://h", Software("2.60.0", "3.11.7", {"assay-bench": None, "torch": None, "alembic": None}), mine, installed=False
+        )
+
+
+def test_an_upload_carries_code_suite_and_plugins_and_is_the_same_file_twice(tmp_path: Path) -> None:
+    (tmp_path / "suite.yaml").write_text(ADD)
+    loaded = load_suite(str(tmp_path / "suite.yaml"))
+    for name in ("one.zip", "two.zip"):
+        upload.pack([*upload.code(), *upload.suite(loaded, ["tag"])], tmp_path / name)
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+    subprocess.run([sys.executable, "-m", "zipfile", "-e", str(tmp_path / "one.zip"), str(tmp_path / "there")], check=True)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "there")}
+    command = [sys.executable, "-m", "harness.cli", "plan", "suite.yaml", "--json"]
+    planned = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path / "there", env=environment)
+    assert json.loads(planned.stdout)["todo"] == 6, planned
+    where = [sys.executable, "-c", "import harness, importlib.metadata as m; print(harness.__file__, m.version('assay-bench'))"]
+    found = subprocess.run(where, capture_output=True, text=True, cwd=tmp_path, env=environment).stdout.split()
+    assert found == [str(tmp_path / "there" / "harness" / "__init__.py"), upload.version()]
+
+
+def test_a_password_in_a_ledgers_url_is_not_shown() -> None:
+    assert without_password("--db=postgresql://ann:secret@host/db") == "--db=postgresql://ann:***@host/db"
+    assert without_password("~/.assay/mine/assay.db") == "~/.assay/mine/assay.db"
+
+
+class _dashboard:
+    """A server that gives these JSON answers by path, and status 404 otherwise."""
+
+    def __init__(self, answers: dict[str, object]) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                answer = answers.get(self.path)
+                self.send_response(404 if answer is None else 200)
+                self.end_headers()
+                self.wfile.write(json.dumps(answer).encode())
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def __enter__(self) -> str:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
