@@ -1,19 +1,24 @@
-"""A family's methods over all its tasks: mean ranks with Friedman's test and Nemenyi's difference, Elo, performance profiles."""
+"""A family's methods over all its tasks: mean ranks with Friedman's test and Nemenyi's difference, Elo, performance profiles.
+
+Tasks may be weighted: ranks, wins and Elo then count a task that often; Friedman's test and Nemenyi's difference take every task once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from reports.anchors import anchor
 from reports.document import Block, Cell, Column, Plot, Row, Section, Table
+from reports.errors import BadQuestion
 from reports.numbers import p_text
 from reports.plots.build import MOST_LINES, Palette, apart, family_palette
 from reports.plots.figure import Axis, Figure, Panel, Point, Series
 from reports.standings import Standing
 from reports.stats.distributions import Floats
 from reports.stats.friedman import Ranking, critical_difference, friedman, rank_cliques
+from reports.stats.paired import mid_ranks
 from reports.stats.profiles import performance_profile, performance_ratios
 from reports.stats.ratings import elo
 
@@ -21,53 +26,140 @@ FEWEST_TASKS, FEWEST_METHODS, FEWEST_FOR_PROFILE = 2, 3, 4
 MOST_NAMES = 40  #: in a diagram
 
 
-def across_tasks(standings: Sequence[Standing], family: str) -> list[Section]:
-    """One section, or none when too few methods have a result on every one of two or more tasks with the same primary metric."""
-    usable = [one for one in standings if one.ranked and one.metric.direction != "none"]
-    if len(usable) < FEWEST_TASKS or len({one.metric.id for one in usable}) > 1:
+#: Resamples of the seeds for the intervals, and the most methods for which the time to fit ratings again is spent.
+DRAWS, MOST_RESAMPLED = 400, 60
+
+
+def across_tasks(standings: Sequence[Standing], family: str, weights: Mapping[str, float] | None = None) -> list[Section]:
+    """One section, or none when too few methods have a result on every one of two or more tasks with the same primary metric.
+
+    `weights`: by task id, name within the family, or label of the board; tasks that are not named weigh 1. Raises BadQuestion for an
+    unknown task and for weights below zero.
+    """
+    usable = [
+        (one, w)
+        for one, w in zip(standings, _weights(standings, weights or {}), strict=True)
+        if one.ranked and one.metric.direction != "none" and w > 0
+    ]
+    if len(usable) < FEWEST_TASKS or len({one.metric.id for one, _ in usable}) > 1:
         return []
-    means = [{_key(one, at): float(one.table.mean[at]) for at in one.ranked} for one in usable]
+    boards, weight = [one for one, _ in usable], np.array([w for _, w in usable])
+    means = [{_key(one, at): float(one.table.mean[at]) for at in one.ranked} for one in boards]
     common = sorted(set.intersection(*(set(one) for one in means)))
     if len(common) < FEWEST_METHODS:
         return []
     values = np.array([[one[key] for key in common] for one in means])
-    names = _names(usable, common)
-    lower = usable[0].lower_is_better
+    names = _names(boards, common)
+    lower = boards[0].lower_is_better
     ranking = friedman(values, lower)
-    ratings = elo(values, lower)
-    order = [int(at) for at in np.argsort(ranking.mean_ranks, kind="stable")]
+    mean_ranks, ratings, first = _scores(values, lower, weight)
+    order = [int(at) for at in np.argsort(mean_ranks, kind="stable")]
+    rank_ends, elo_ends = _intervals(boards, common, lower, weight)
     left_out = len(set().union(*means)) - len(common)
+    weighted = bool((weight != weight[0]).any())
     heads = (
         Column("method", "method"),
-        Column("rank", "mean rank", "right", doc=f"Over {len(usable)} tasks; ties share their rank."),
+        Column("rank", "mean rank", "right", doc=f"Over {len(boards)} tasks{', weighted' if weighted else ''}; ties share their rank."),
+        Column("rank_interval", "95 % interval", "right", doc="Of the mean rank: bootstrap over the seeds within each task."),
         Column("elo", "Elo", "right", doc="Bradley-Terry strength from wins over tasks; 400 points are odds of ten to one."),
+        Column("elo_interval", "95 % interval", "right", doc="Of Elo: bootstrap over the seeds within each task."),
         Column("first", "first", "right", doc="Tasks on which no other method has a better mean."),
     )
-    best = (ranking_rows := np.array([_ranks(row, lower) for row in values])) == ranking_rows.min(axis=1, keepdims=True)
     rows = tuple(
         Row(
             (
                 Cell(names[at], names[at]),
-                Cell(f"{ranking.mean_ranks[at]:.2f}", float(ranking.mean_ranks[at])),
-                Cell(f"{ratings[at]:.0f}", float(ratings[at])),
-                Cell(str(int(best[:, at].sum())), int(best[:, at].sum()), tone="muted"),
+                Cell(f"{mean_ranks[at]:.2f}", float(mean_ranks[at]), *_ends(rank_ends, at)),
+                Cell(_span(rank_ends, at, "{:.2f}")),
+                Cell(f"{ratings[at]:.0f}", float(ratings[at]), *_ends(elo_ends, at)),
+                Cell(_span(elo_ends, at, "{:.0f}")),
+                Cell(f"{first[at]:g}", float(first[at]), tone="muted"),
             )
         )
         for at in order
     )
-    cd = critical_difference(len(common), len(usable))
+    cd = critical_difference(len(common), len(boards))
+    blocks: list[Block] = [
+        Table(anchor("across-table", family), "Across tasks", heads, rows, tuple(_notes(boards, weight, ranking, cd, left_out)))
+    ]
+    if len(common) <= MOST_NAMES and not weighted:
+        blocks.append(Plot(anchor("plot-critical", family), _critical(ranking, names, cd)))
+    if lower and (values > 0).all() and len(boards) >= FEWEST_FOR_PROFILE:
+        blocks.append(Plot(anchor("plot-profile", family), _profile(values, names, order, boards[0].metric.id, family_palette(boards))))
+    return [Section("Across tasks", anchor("across", family), tuple(blocks))]
+
+
+def _weights(standings: Sequence[Standing], given: Mapping[str, float]) -> list[float]:
+    tried = [(one.board.name, one.board.task, one.board.task.rpartition("/")[2]) for one in standings]
+    for name, value in given.items():
+        if not any(name in names for names in tried):
+            known = ", ".join(sorted({one.board.task.rpartition("/")[2] for one in standings}))
+            raise BadQuestion(f"--weights names a task {name!r} that has no results here; tasks: {known or 'none'}.")
+        if not (np.isfinite(value) and value >= 0):
+            raise BadQuestion(f"--weights {name}={value:g}: a weight is a number from 0 upwards.")
+    return [next((float(given[name]) for name in names if name in given), 1.0) for names in tried]
+
+
+def _scores(values: Floats, lower: bool, weight: Floats) -> tuple[Floats, Floats, Floats]:
+    """Weighted mean ranks, Elo and weight of the tasks won, per method, of a (tasks, methods) matrix of means."""
+    signed = values if lower else -values
+    ranks = np.array([mid_ranks(row) for row in signed])
+    won = (signed == signed.min(axis=1, keepdims=True)).astype(np.float64)
+    return np.average(ranks, axis=0, weights=weight), elo(values, lower, weight), weight @ won
+
+
+def _intervals(boards: Sequence[Standing], common: Sequence[tuple[str, str]], lower: bool, weight: Floats) -> tuple[Floats, Floats]:
+    """Percentile intervals of mean ranks and Elo, shape (2, methods): seeds are drawn anew within each task, the same for all methods.
+
+    They speak about these tasks, not about new ones. NaN with too many methods or fewer than three seeds on any task.
+    """
+    none = np.full((2, len(common)), np.nan)
+    matrices = []
+    for one in boards:
+        row = {_key(one, at): at for at in one.ranked}
+        matrices.append(one.matrix[[row[key] for key in common]])
+    if len(common) > MOST_RESAMPLED or min(int((~np.isnan(one)).any(axis=0).sum()) for one in matrices) < 3:
+        return none, none
+    rng = np.random.default_rng(0)
+    ranks, ratings = np.empty((DRAWS, len(common))), np.empty((DRAWS, len(common)))
+    for draw in range(DRAWS):
+        means = []
+        for matrix in matrices:
+            sample = matrix[:, rng.integers(0, matrix.shape[1], matrix.shape[1])]
+            seen = ~np.isnan(sample)
+            total, count = np.where(seen, sample, 0.0).sum(axis=1), seen.sum(axis=1)
+            means.append(np.where(count > 0, total / np.maximum(count, 1), np.nanmean(matrix, axis=1)))
+        ranks[draw], ratings[draw], _ = _scores(np.array(means), lower, weight)
+    ends = [0.025, 0.975]
+    return np.quantile(ranks, ends, axis=0), np.quantile(ratings, ends, axis=0)
+
+
+def _ends(found: Floats, at: int) -> tuple[float | None, float | None]:
+    low, high = float(found[0, at]), float(found[1, at])
+    return (None, None) if np.isnan(low) else (low, high)
+
+
+def _span(found: Floats, at: int, text: str) -> str:
+    return "–" if np.isnan(found[0, at]) else f"[{text.format(found[0, at])}, {text.format(found[1, at])}]"
+
+
+def _notes(boards: Sequence[Standing], weight: Floats, ranking: Ranking, cd: float, left_out: int) -> list[str]:
     notes = [
-        f"{ranking.test} over {len(usable)} tasks: {p_text(ranking.p)} that all methods rank alike. "
+        f"{ranking.test} over {len(boards)} tasks: {p_text(ranking.p)} that all methods rank alike. "
         f"Nemenyi's critical difference is {cd:.2f} ranks (5 %, all pairs)."
     ]
+    if (weight != weight[0]).any():
+        named = ", ".join(f"{one.board.name} {w:g}" for one, w in zip(boards, weight, strict=True))
+        notes.append(f"Weights: {named}. Ranks, Elo and first places are weighted; the test and the critical difference are not.")
+    seeds = min(int(one.table.n[one.ranked].min()) for one in boards)
+    few = f"; with {seeds} seeds such intervals are too short, about 82 % instead of 95 % with five" if seeds < 10 else ""
+    notes.append(
+        f"Intervals: percentiles of {DRAWS} bootstrap draws of the seeds within each task; they speak about these tasks and say nothing "
+        f"about new ones{few}."
+    )
     if left_out:
         notes.append(f"{left_out} configurations without a result on every task are left out.")
-    blocks: list[Block] = [Table(anchor("across-table", family), "Across tasks", heads, rows, tuple(notes))]
-    if len(common) <= MOST_NAMES:
-        blocks.append(Plot(anchor("plot-critical", family), _critical(ranking, names, cd)))
-    if lower and (values > 0).all() and len(usable) >= FEWEST_FOR_PROFILE:
-        blocks.append(Plot(anchor("plot-profile", family), _profile(values, names, order, usable[0].metric.id, family_palette(usable))))
-    return [Section("Across tasks", anchor("across", family), tuple(blocks))]
+    return notes
 
 
 def _key(one: Standing, at: int) -> tuple[str, str]:
@@ -78,10 +170,6 @@ def _key(one: Standing, at: int) -> tuple[str, str]:
 def _names(standings: Sequence[Standing], common: Sequence[tuple[str, str]]) -> list[str]:
     found = {_key(one, at): one.board.entries[at].name for one in standings for at in one.ranked}
     return [found[key] for key in common]
-
-
-def _ranks(row: Floats, lower: bool) -> Floats:
-    return row if lower else -row
 
 
 def _critical(ranking: Ranking, names: Sequence[str], cd: float) -> Figure:

@@ -10,7 +10,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,9 @@ import pyarrow.compute as pc
 
 from db.ledger import Ledger
 from reports.errors import BadQuestion, NothingToReport
-from reports.params import differing, natural, plain
+from reports.params import differing, natural
 from reports.provenance import Coordinates
+from reports.questions import EVERYTHING, Filter, keep
 from reports.stats.distributions import Floats
 from reports.stats.intervals import FREE, Bounds
 
@@ -85,6 +85,7 @@ class Board:
     nonfinite: dict[str, npt.NDArray[np.bool_]]
     notes: list[str] = field(default_factory=list)
     series: dict[str, Metric] = field(default_factory=dict)  #: the metrics that are curves
+    filter_sql: str = ""  #: conditions of a filter that chose among the seeds
 
     @property
     def primary(self) -> Metric:
@@ -107,19 +108,22 @@ class Board:
             self.family, self.task, self.task_version, self.task_params, chosen.method, chosen.version, chosen.params, metric
         )
 
+    def where(self) -> str:
+        """SQL conditions on `scores` that select the results of this board."""
+        return " AND ".join(filter(None, (self.coordinates().task_where(), self.filter_sql)))
+
     def trial_keys(self, entry: int) -> tuple[str, ...]:
         return tuple(key for key in self.trials[entry] if key)
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What to load. `where` holds `name=value` conditions on task or method params, or on `method`; all must hold."""
+    """What to load: a family or one task of it, narrowed by a filter."""
 
     family: str
     task: str = ""
-    where: tuple[str, ...] = ()
+    only: Filter = EVERYTHING
     old_versions: bool = False
-    since: str = ""  #: only trials that finished on or after this ISO date or time (UTC)
 
 
 def families(ledger: Ledger) -> list[str]:
@@ -133,22 +137,24 @@ def load_boards(ledger: Ledger, question: Question) -> list[Board]:
     condition = "family = :family"
     if question.task:
         condition, params["task"] = condition + " AND task = :task", _task_id(question)
-    if question.since:
-        condition, params["since"] = condition + " AND finished >= :since", _moment(question.since)
+    question.only.check(ledger)
+    extra, values = question.only.sql()
     trials = ledger.query(
         "SELECT trial, task, task_version, task_params, method, method_version, method_params, seed, state FROM trials "
-        f"WHERE {condition} ORDER BY task, trial",
-        params,
+        f"WHERE {condition}{extra} ORDER BY task, trial",
+        {**params, **values},
     )
     if trials.num_rows == 0:
         raise _nothing(ledger, question)
     catalogue = Catalogue.read(ledger, question.family)
     trials, hidden = _newest_versions(trials, question)
-    trials = _where(trials, question.where)
-    scored = {name: value for name, value in params.items() if name != "since"}
-    scores = ledger.query(f"SELECT trial, metric, value, kind FROM scores WHERE {condition.partition(' AND finished')[0]}", scored)
+    trials = keep(trials, question.only.where)
+    scores = ledger.query(f"SELECT trial, metric, value, kind FROM scores WHERE {condition}", params)
     boards = _assemble(question.family, trials, scores, catalogue)
     for board in boards:
+        board.filter_sql = question.only.literal_sql()
+        if question.only:
+            board.notes.append(f"Only results with {question.only.text}.")
         if hidden.get(board.task):
             board.notes.append(
                 f"{hidden[board.task]} trials of older versions of the task or a method are not shown (--old-versions shows them)."
@@ -160,18 +166,10 @@ def _task_id(question: Question) -> str:
     return question.task if "/" in question.task else f"{question.family}/{question.task}"
 
 
-def _moment(text: str) -> str:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise BadQuestion(f"--since {text!r} is not a date like 2026-11-23 or a time like 2026-11-23T15:04 (UTC).") from error
-    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC).isoformat(timespec="microseconds")
-
-
 def _nothing(ledger: Ledger, question: Question) -> Exception:
     known = families(ledger)
-    if question.since and question.family in known:
-        return NothingToReport(f"No trial of {question.task or question.family} finished since {question.since}.")
+    if question.only and question.family in known:
+        return NothingToReport(f"No trial of {question.task or question.family} fulfils {question.only.text}.")
     if question.family not in known:
         held = ", ".join(known) if known else "nothing yet (assay run SUITE fills it)"
         return BadQuestion(f"The ledger holds no results of a family {question.family!r}; it holds {held}.")
@@ -241,33 +239,6 @@ def _newest_versions(trials: pa.Table, question: Question) -> tuple[pa.Table, di
     for task in trials.filter(pa.array(~keep))["task"].to_pylist():
         hidden[task] += 1
     return trials.filter(pa.array(keep)), hidden
-
-
-def _where(trials: pa.Table, conditions: Sequence[str]) -> pa.Table:
-    for condition in conditions:
-        name, equals, wanted = condition.partition("=")
-        if not equals or not name.strip():
-            raise BadQuestion(
-                f"--where {condition!r} is not of the form NAME=VALUE, for instance --where bits=4 or --where method=quantization/rtn."
-            )
-        name, wanted = name.strip(), wanted.strip()
-        if name in ("method", "task", "seed"):
-            mask = [str(value) == wanted or str(value).rpartition("/")[2] == wanted for value in trials[name].to_pylist()]
-        else:
-            found: dict[str, bool] = {}
-            names: set[str] = set()
-            for text in {*trials["method_params"].to_pylist(), *trials["task_params"].to_pylist()}:
-                params = json.loads(text)
-                names |= params.keys()
-                found[text] = name in params and wanted in (plain(params[name]), str(params[name]))
-            if name not in names:
-                raise BadQuestion(f"--where {condition!r}: no param is called {name!r}; params here: {', '.join(sorted(names)) or 'none'}.")
-            pairs = zip(trials["method_params"].to_pylist(), trials["task_params"].to_pylist(), strict=True)
-            mask = [found[a] or found[b] for a, b in pairs]
-        trials = trials.filter(pa.array(mask, type=pa.bool_()))
-    if trials.num_rows == 0:
-        raise NothingToReport(f"No trial fulfils {' and '.join(conditions)}.")
-    return trials
 
 
 def _codes(table: pa.Table, names: Sequence[str]) -> tuple[Ints, Ints]:

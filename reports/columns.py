@@ -1,27 +1,30 @@
-"""The columns of a leaderboard: small declared objects that third parties can add to with `add_column`."""
+"""The columns of a leaderboard: small declared objects that third parties can add to (`add_column`, `reports.plugins`)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from reports.column_statistics import front_cells, iqm_cells, median_cells, sd_cells, worst_cells
 from reports.document import Align, Cell, Tone
 from reports.errors import BadQuestion
 from reports.numbers import formatter
 from reports.standings import Standing
+from reports.stats.caveats import few_pairs
 from reports.stats.multiplicity import holm
-from reports.stats.paired import paired_t
+from reports.stats.paired import TEST_TEXT, TESTS, PairedTest
 
 
 @dataclass(frozen=True, slots=True)
 class BoardColumn:
     """`compute` gives one cell per entry asked for (indices into the board's entries).
 
-    The column is left out unless the board has all metrics it `needs` and `when` holds. `title` may contain {metric} and {arrow}. `shown`:
-    part of the default selection. `spare`: how readily a narrow terminal goes without it (`reports.document.Column`).
+    The column is left out unless the board has all metrics it `needs` and `when` holds. `title` may contain {metric}, {arrow} and {worst}
+    (max or min, by the metric's direction). `shown`: part of the default selection; asked for by name, `when` does not matter.
+    `spare`: how readily a narrow terminal goes without it (`reports.document.Column`).
     """
 
     key: str
@@ -33,6 +36,7 @@ class BoardColumn:
     shown: bool = True
     when: Callable[[Standing], bool] = field(default=lambda standing: True)
     spare: int = 1
+    measures: bool = False  #: shows the mean of the metric called `key`
 
 
 #: Metrics shown beside the one ranked by, per family: entries that differ in them are not compared on equal terms.
@@ -45,11 +49,29 @@ BESIDE: Mapping[str, tuple[str, ...]] = {
 }
 
 
+#: Families whose values over seeds have tails that a mean hides: the median and the worst seed stand beside it.
+HEAVY_TAILED = frozenset({"bandit_regret"})
+
+
+def _heavy(standing: Standing) -> bool:
+    return standing.board.family in HEAVY_TAILED
+
+
 def beside(standing: Standing) -> list[str]:
     """The metrics of `BESIDE` that the board has any result of, without the one ranked by."""
     board = standing.board
     chosen = (name for name in BESIDE.get(board.family, ()) if name in board.metrics and name != standing.metric.id)
     return [name for name in chosen if np.isfinite(board.values[name]).any()]
+
+
+def traded(standing: Standing) -> list[str]:
+    """The metric ranked by and those beside it, as far as they have a direction: what a front is made over."""
+    names = [standing.metric.id, *beside(standing)]
+    return [name for name in names if standing.board.metrics[name].direction != "none"]
+
+
+def _front(standing: Standing, entries: Sequence[int]) -> list[Cell]:
+    return front_cells(standing, entries, traded(standing))
 
 
 def _method(standing: Standing, entries: Sequence[int]) -> list[Cell]:
@@ -74,8 +96,8 @@ def _mean(standing: Standing, entries: Sequence[int]) -> list[Cell]:
     return metric_cells(standing, standing.metric.id, entries)
 
 
-def metric_cells(standing: Standing, metric: str, entries: Sequence[int]) -> list[Cell]:
-    """Mean of a metric per entry, with interval, cell id and SQL."""
+def metric_cells(standing: Standing, metric: str, entries: Sequence[int], spelled: bool = False) -> list[Cell]:
+    """Mean of a metric per entry, with interval, cell id and SQL. `spelled`: the interval stands in the text too."""
     table = standing.table if metric == standing.metric.id else standing.secondary(metric)
     write = formatter(table.mean, (table.high - table.low) / 2)
     odd = standing.board.nonfinite[metric].sum(axis=1)
@@ -87,6 +109,8 @@ def metric_cells(standing: Standing, metric: str, entries: Sequence[int]) -> lis
             "best" if metric == standing.metric.id and at in standing.best else "plain" if metric == standing.metric.id else "muted"
         )
         text = write(mean) if mean is not None or not odd[at] else "not finite"
+        if spelled and low is not None and high is not None and low < high:
+            text += f" [{write(low)}, {write(high)}]"
         cells.append(Cell(text, mean, low, high, tone=tone, id=where.short_id(), metric=metric))
     return cells
 
@@ -155,6 +179,18 @@ COLUMNS: dict[str, BoardColumn] = {
         ),
         BoardColumn("mean", "{metric} {arrow}", _mean, "right", "Mean over seeds.", spare=0),
         BoardColumn("interval", "95 % interval", _interval, "right", "Student's t interval of the mean over seeds.", spare=3),
+        BoardColumn(
+            "median",
+            "median",
+            median_cells,
+            "right",
+            "Median over seeds; its interval (order statistics, from six seeds on) shows when pointed at.",
+            when=_heavy,
+            spare=4,
+        ),
+        BoardColumn("worst", "{worst}", worst_cells, "right", "Value of the worst seed; it has no interval.", when=_heavy, spare=5),
+        BoardColumn("iqm", "IQM", iqm_cells, "right", "Mean of the middle half of the seeds' values.", shown=False),
+        BoardColumn("sd", "sd", sd_cells, "right", "Standard deviation over seeds.", shown=False),
         BoardColumn("n", "n", _n, "right", "Seeds with a finite result.", spare=5),
         BoardColumn(
             "group",
@@ -165,6 +201,15 @@ COLUMNS: dict[str, BoardColumn] = {
             spare=0,
         ),
         BoardColumn(
+            "front",
+            "front",
+            _front,
+            "center",
+            "◆: no other entry is better in the means of all metrics that are traded off here; not a test.",
+            when=lambda standing: len(traded(standing)) > 1,
+            spare=2,
+        ),
+        BoardColumn(
             "failed",
             "failed",
             _failed,
@@ -173,25 +218,34 @@ COLUMNS: dict[str, BoardColumn] = {
             when=lambda standing: any(standing.failed),
         ),
         BoardColumn("unfinished", "open", _unfinished, "right", "Trials not finished yet.", when=lambda standing: any(standing.unfinished)),
-        BoardColumn("knowledge", "told", _knowledge, doc="What the method is told beyond its inputs.", shown=False),
+        BoardColumn(
+            "knowledge",
+            "told",
+            _knowledge,
+            doc="What the method is told beyond its inputs.",
+            when=lambda standing: any(entry.knowledge for entry in standing.board.entries),
+            spare=3,
+        ),
         BoardColumn("paper", "paper", _paper, "right", doc="Number in the list of papers (assay papers).", shown=False),
     )
 }
 
 
-def versus(baseline: str) -> BoardColumn:
+def versus(baseline: str, test: PairedTest = "t") -> BoardColumn:
     """A column of paired differences from one method: its id or name within the family, optionally with `:param=value,...`.
 
-    Significance is Holm's over the rows compared. Boards without the baseline, or with several of its configurations, raise BadQuestion.
+    `test`: which paired test and effect (`reports.stats.paired.TESTS`). Significance is Holm's over the rows compared. Boards without the
+    baseline, or with several of its configurations, raise BadQuestion.
     """
 
     def compute(standing: Standing, entries: Sequence[int]) -> list[Cell]:
         base = _baseline(standing, baseline)
         others = [at for at in standing.ranked if at != base]
         rows = {at: standing.matrix[at] - standing.matrix[base] for at in others}
-        tests = {at: paired_t(row[~np.isnan(row)]) for at, row in rows.items()}
+        tests = {at: TESTS[test](row[~np.isnan(row)]) for at, row in rows.items()}
         adjusted = dict(zip(others, holm(np.array([tests[at].p for at in others])), strict=True))
         write = formatter([one.effect for one in tests.values()], [(one.high - one.low) / 2 for one in tests.values()])
+        few = few_pairs(min((one.n for one in tests.values()), default=0)) if test != "t" else ""
         cells = []
         for at in entries:
             if at == base:
@@ -204,10 +258,10 @@ def versus(baseline: str) -> BoardColumn:
             good = (one.effect < 0) == standing.lower_is_better
             tone: Tone = "plain" if not sure or standing.metric.direction == "none" else "good" if good else "bad"
             text = f"{write(one.effect)} [{write(one.low)}, {write(one.high)}]{'*' if sure else ''}"
-            cells.append(Cell(text, one.effect, one.low, one.high, tone=tone, note=f"{one.test}, {one.n} seeds"))
+            cells.append(Cell(text, one.effect, one.low, one.high, tone=tone, note=f"{one.test}, {one.n} seeds. {few}".strip()))
         return cells
 
-    doc = "Paired difference from the baseline with 95 % interval; * where it is not zero (paired t, Holm over the rows, 5 %)."
+    doc = f"{TEST_TEXT[test]} with 95 % interval, paired by seed; * where it is not zero (Holm over the rows, 5 %)."
     return BoardColumn("versus", f"against {baseline}", compute, "right", doc)
 
 
@@ -233,11 +287,23 @@ def add_column(column: BoardColumn) -> None:
     COLUMNS[column.key] = column
 
 
-def select(keys: Sequence[str] | None = None) -> list[BoardColumn]:
-    """The columns of those keys in that order, or the default ones; raises BadQuestion naming the valid keys."""
+def select(keys: Sequence[str] | None = None, metrics: Collection[str] = ()) -> list[BoardColumn]:
+    """The columns of those keys in that order, or the default ones. A key may also be one of `metrics`: its mean, with interval.
+
+    Raises BadQuestion naming the valid keys.
+    """
     if keys is None:
         return [column for column in COLUMNS.values() if column.shown]
-    unknown = [key for key in keys if key not in COLUMNS]
-    if unknown:
-        raise BadQuestion(f"No column is called {unknown[0]!r}; columns: {', '.join(COLUMNS)}.")
-    return [COLUMNS[key] for key in keys]
+    for key in keys:
+        if key not in COLUMNS and key not in metrics:
+            raise BadQuestion(f"No column is called {key!r}; columns: {', '.join(COLUMNS)}; metrics: {', '.join(metrics) or 'none'}.")
+    return [COLUMNS[key] if key in COLUMNS else metric_column(key) for key in keys]
+
+
+def metric_column(metric: str) -> BoardColumn:
+    """The mean of a metric of the board that it is not ranked by."""
+
+    def compute(standing: Standing, entries: Sequence[int]) -> list[Cell]:
+        return metric_cells(standing, metric, entries, spelled=True)
+
+    return BoardColumn(metric, metric, compute, "right", needs=(metric,), measures=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from reports.across import across_tasks
 from reports.anchors import anchor
 from reports.boards import Board, Metric
-from reports.columns import beside, metric_cells, select, versus
+from reports.columns import BoardColumn, beside, metric_cells, select, versus
 from reports.document import Column, Document, Row, Section, Table
+from reports.errors import BadQuestion
 from reports.standings import POLICY_TEXT, Policy, Standing, standing
+from reports.stats.caveats import few_pairs
+from reports.stats.paired import PairedTest
 
 
 def board_table(
@@ -20,24 +24,15 @@ def board_table(
     top: int | None = None,
     linked: bool = False,
     baseline: str = "",
+    test: PairedTest = "t",
 ) -> Table:
     """The leaderboard of one board. The family's metrics of `reports.columns.BESIDE` stand beside the one ranked by unless `columns` are
     named; `all_metrics` adds the other scalar metrics; `top` keeps the first rows and counts the rest.
     `linked`: the document has a part per method (`reports.pages.methods_page`)."""
     board = ranked.board
-    offered = [*select(columns), *([versus(baseline)] if baseline else [])]
+    offered = [*select(columns, board.metrics), *([versus(baseline, test)] if baseline else [])]
     chosen = [column for column in offered if all(metric in board.values for metric in column.needs) and (columns or column.when(ranked))]
-    heads = [
-        Column(
-            column.key,
-            column.title.format(metric=ranked.metric.id, arrow=ranked.metric.arrow).strip(),
-            column.align,
-            ranked.metric.unit if column.key == "mean" else "",
-            f"{column.doc} {ranked.metric.doc}".strip() if column.key == "mean" else column.doc,
-            spare=column.spare,
-        )
-        for column in chosen
-    ]
+    heads = [_heading(column, ranked) for column in chosen]
     shown = ranked.order if top is None else ranked.order[:top]
     cells = [list(column.compute(ranked, shown)) for column in chosen]
     if linked and "method" in (keys := [column.key for column in chosen]):
@@ -47,7 +42,7 @@ def board_table(
     if near:
         at = max(number for number, column in enumerate(chosen) if column.key in ("mean", "interval")) + 1
         heads[at:at] = [_head(board.metrics[name], 2) for name in near]
-        cells[at:at] = [metric_cells(ranked, name, shown) for name in near]
+        cells[at:at] = [metric_cells(ranked, name, shown, spelled=True) for name in near]
     for metric in board.metrics.values():
         if all_metrics and metric.id not in (ranked.metric.id, *near):
             heads.append(_head(metric, 6))
@@ -62,14 +57,32 @@ def board_table(
         board.name,
         tuple(heads),
         rows,
-        tuple(_notes(ranked)) + ((f"{left_out} more methods are not shown (--top 0 shows all).",) if left_out else ()),
+        tuple(_notes(ranked))
+        + _caveat(ranked, baseline, test)
+        + ((f"{left_out} more methods are not shown (--top 0 shows all).",) if left_out else ()),
         range_column="mean",
-        where=board.coordinates().task_where(),
+        where=board.where(),
     )
+
+
+def _heading(column: BoardColumn, ranked: Standing) -> Column:
+    if column.measures:
+        return _head(ranked.board.metrics[column.key], column.spare)
+    title = column.title.format(metric=ranked.metric.id, arrow=ranked.metric.arrow, worst="max" if ranked.lower_is_better else "min")
+    ranked_by = column.key == "mean"
+    doc = f"{column.doc} {ranked.metric.doc}".strip() if ranked_by else column.doc
+    return Column(column.key, title.strip(), column.align, ranked.metric.unit if ranked_by else "", doc, spare=column.spare)
 
 
 def _head(metric: Metric, spare: int) -> Column:
     return Column(metric.id, f"{metric.id} {metric.arrow}".strip(), "right", metric.unit, metric.doc, spare=spare)
+
+
+def _caveat(ranked: Standing, baseline: str, test: PairedTest) -> tuple[str, ...]:
+    """What the test against the baseline can't do with so few seeds."""
+    if not baseline or test == "t" or not ranked.ranked:
+        return ()
+    return tuple(filter(None, (few_pairs(int(ranked.table.n[ranked.ranked].min())),)))
 
 
 def _notes(ranked: Standing) -> list[str]:
@@ -91,15 +104,24 @@ def leaderboard(
     top: int | None = None,
     level: float = 0.95,
     baseline: str = "",
+    test: PairedTest = "t",
+    weights: Mapping[str, float] | None = None,
 ) -> Document:
-    """The leaderboards of a family. Metrics of several boards may differ; `metric` must exist on each board."""
+    """The leaderboards of a family, then the board across its tasks. Metrics may differ between boards; `metric` must exist on each.
+
+    `weights`: of tasks, in the board across them (`reports.across`); None leaves that board out.
+    """
+    ranked = [standing(board, metric, policy, level) for board in boards]
     sections = tuple(
         Section(
             board.name,
             f"board-{board.anchor}",
-            (board_table(standing(board, metric, policy, level), columns=columns, all_metrics=all_metrics, top=top, baseline=baseline),),
+            (board_table(one, columns=columns, all_metrics=all_metrics, top=top, baseline=baseline, test=test),),
             summary=board.doc.strip().split("\n")[0],
         )
-        for board in boards
+        for board, one in zip(boards, ranked, strict=True)
     )
-    return Document(f"Leaderboard: {family}", sections)
+    over = across_tasks(ranked, family, weights) if weights is not None else []
+    if weights and not over:
+        raise BadQuestion("--weights needs two or more tasks that share a primary metric, with three or more methods on all of them.")
+    return Document(f"Leaderboard: {family}", (*sections, *over))

@@ -11,6 +11,8 @@ from db.ledger import Ledger
 from reports.anchors import anchor
 from reports.columns import metric_cells
 from reports.document import Block, Cell, Code, Column, Facts, Row, Section, Table, Text
+from reports.errors import ReportError
+from reports.questions import EVERYTHING, Filter, keep, moment
 from reports.standings import Standing
 
 #: Above this many rows the methods page lists methods without their results: the family pages have them.
@@ -105,7 +107,7 @@ def _results(name: str, found: Sequence[tuple[Standing, int]]) -> Table:
                     Cell(str(len(ranked.ranked)), len(ranked.ranked), tone="muted"),
                 ),
                 board.trial_keys(at),
-                f"{where.task_where()} AND {where.method_where()}",
+                f"{board.where()} AND {where.method_where()}",
             )
         )
     return Table(anchor("results", name), "Results", heads, tuple(rows))
@@ -149,12 +151,18 @@ def tasks_page(ledger: Ledger, standings: Mapping[str, Sequence[Standing]]) -> l
     return [Section("Tasks", "tasks", (), tuple(parts), "Catalogue", f"{len(parts)} tasks with results.")] if parts else []
 
 
-def failures_page(ledger: Ledger, only: Sequence[str] = ()) -> list[Section]:
+def failures_page(ledger: Ledger, only: Sequence[str] = (), narrow: Filter = EVERYTHING) -> list[Section]:
     """Trials without a result, attempts that failed before one succeeded, and values that did not repeat; empty when there are none."""
-    failed = ledger.query(
-        "SELECT trial, family, task, method, method_params, seed, state, outcome, attempts, error FROM trials "
-        "WHERE state IN ('failed', 'quarantined') ORDER BY task, method, method_params, seed"
-    ).to_pylist()
+    extra, params = narrow.sql()
+    table = ledger.query(
+        "SELECT trial, family, task, task_params, method, method_params, seed, state, outcome, attempts, error FROM trials "
+        f"WHERE state IN ('failed', 'quarantined'){extra} ORDER BY task, method, method_params, seed",
+        params,
+    )
+    try:
+        failed = keep(table, narrow.where).to_pylist() if table.num_rows else []
+    except ReportError:  # a condition that no failed trial fulfils, or on a param that none has
+        failed = []
     failed = [row for row in failed if not only or row["family"] in only]
     grouped: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in failed:
@@ -255,18 +263,24 @@ def _either(value: float | None, kind: str) -> str:
     return f"{value:.10g}" if value is not None else kind
 
 
-def runs_page(ledger: Ledger) -> list[Section]:
-    """Every run with what it cost."""
+def runs_page(ledger: Ledger, narrow: Filter = EVERYTHING) -> list[Section]:
+    """Every run with what it cost: those with the filter's tags that started since its time."""
     costs = {
         row["run"]: row
         for row in ledger.query(
             "SELECT run, SUM(attempts) AS attempts, SUM(failed_attempts) AS failed, SUM(seconds) AS seconds FROM costs GROUP BY run"
         ).to_pylist()
     }
+    tags: dict[str, list[str]] = defaultdict(list)
+    for row in ledger.query("SELECT run, tag FROM tags ORDER BY tag").to_pylist():
+        tags[row["run"]].append(row["tag"])
     rows = []
     for run in ledger.query(
         "SELECT run, suite, engine, planned, started, finished, status FROM runs ORDER BY started DESC LIMIT 200"
     ).to_pylist():
+        mine = tags.get(run["run"], [])
+        if any(tag not in mine for tag in narrow.tags) or (narrow.since and str(run["started"]) < moment(narrow.since)):
+            continue
         cost = costs.get(run["run"], {})
         failed, seconds = int(cost.get("failed") or 0), float(cost.get("seconds") or 0.0)
         status = run["status"] or "running or killed"
@@ -282,6 +296,7 @@ def runs_page(ledger: Ledger) -> list[Section]:
                     Cell(f"{int(cost.get('attempts') or 0):,}", int(cost.get("attempts") or 0)),
                     Cell(str(failed) if failed else "", failed, tone="bad" if failed else "plain"),
                     Cell(duration(seconds), seconds),
+                    *([Cell(", ".join(mine))] if tags else []),
                 )
             )
         )
@@ -297,6 +312,7 @@ def runs_page(ledger: Ledger) -> list[Section]:
         Column("attempts", "attempts", "right"),
         Column("failed", "failed", "right", doc="Attempts that did not end ok."),
         Column("seconds", "compute", "right", doc="Wall time of all attempts, summed."),
+        *([Column("tags", "tags", wrap=True)] if tags else []),
     )
     return [Section("Runs", "runs", (Table("runs-table", "Runs", heads, tuple(rows)),), (), "Ledger")]
 

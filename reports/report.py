@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from db.ledger import Ledger
 from reports.across import across_tasks
@@ -14,11 +15,12 @@ from reports.claims.page import explanation, paper_titles, verdict_table
 from reports.claims.verdicts import decide, families_with_claims
 from reports.curves import load_curves
 from reports.document import Block, Cell, Column, Document, Facts, Plot, Row, Section, Table, Text
-from reports.errors import BadQuestion
+from reports.errors import BadQuestion, NothingToReport
 from reports.leaderboard import board_table
 from reports.pages import duration, failures_page, methods_page, runs_page, tasks_page
 from reports.plots.build import family_palette, figures, undominated
 from reports.plots.specs import FAMILY_PLOTS, TradeOff, curve_metrics
+from reports.questions import EVERYTHING, Filter, keep
 from reports.standings import Policy, Standing, standing
 
 #: Families with more measured cells show their primary metric only.
@@ -31,38 +33,80 @@ CLAIMS_SUMMARY = (
 )
 
 
-def report(ledger: Ledger, *, only: Sequence[str] = (), policy: Policy = "drop", now: datetime | None = None) -> Document:
-    """Everything that the ledger holds, or the families named in `only`."""
+def report(
+    ledger: Ledger,
+    *,
+    only: Sequence[str] = (),
+    policy: Policy = "drop",
+    narrow: Filter = EVERYTHING,
+    weights: Mapping[str, float] | None = None,
+    now: datetime | None = None,
+) -> Document:
+    """Everything that the ledger holds, or the families named in `only`, from the results that pass the filter `narrow`.
+
+    `weights`: of tasks, in the boards across tasks (`reports.across`).
+    """
     held = families(ledger)
     unknown = [name for name in only if name not in held]
     if unknown:
         raise BadQuestion(f"The ledger holds no results of a family {unknown[0]!r}; it holds {', '.join(held) or 'nothing yet'}.")
     chosen = [name for name in held if not only or name in only]
-    standings = {name: [standing(board, policy=policy) for board in load_boards(ledger, Question(name))] for name in chosen}
-    pages = [family_page(ledger, name, standings[name]) for name in chosen]
+    narrow.check(ledger)
+    standings = {name: found for name in chosen if (found := _standings(ledger, name, policy, narrow))}
+    if narrow and not standings:
+        raise NothingToReport(f"No trial of {', '.join(chosen)} fulfils {narrow.text}.")
+    pages = [family_page(ledger, name, standings[name], weights) for name in standings]
     titles = paper_titles(ledger)
     methods = methods_page(ledger, standings, titles)
-    pages += claims_page(ledger, titles, only)
-    pages += methods + tasks_page(ledger, standings) + failures_page(ledger, only) + runs_page(ledger)
+    pages += claims_page(ledger, titles, only, narrow)
+    pages += methods + tasks_page(ledger, standings) + failures_page(ledger, only, narrow) + runs_page(ledger, narrow)
     facts = {
         "ledger": re.split(r"[/@]", ledger.url)[-1],  # the name only: no password, no path of this machine
+        **({"only": narrow.text} if narrow else {}),
         "made": f"{now or datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     }
-    return Document("Assay report", (overview(ledger, standings), *pages), "Benchmark results with intervals", facts)
+    subtitle = f"Only {narrow.text}" if narrow else "Benchmark results with intervals"
+    return Document("Assay report", (overview(ledger, standings, narrow), *pages), subtitle, facts)
 
 
-def overview(ledger: Ledger, standings: Mapping[str, Sequence[Standing]]) -> Section:
+def _standings(ledger: Ledger, family: str, policy: Policy, narrow: Filter) -> list[Standing]:
+    """Empty where nothing of the family passes the filter."""
+    try:
+        return [standing(board, policy=policy) for board in load_boards(ledger, Question(family, only=narrow))]
+    except NothingToReport:
+        return []
+
+
+def _counts(ledger: Ledger, narrow: Filter) -> dict[str, dict[str, Any]]:
+    """Numbers of trials, tasks and methods per family, and their time."""
+    extra, params = narrow.sql()
+    if narrow.where:
+        wanted = "family, task, method, task_params, method_params, seed, state, seconds"
+        rows = keep(ledger.query(f"SELECT {wanted} FROM trials WHERE 1 = 1{extra}", params), narrow.where).to_pylist()
+        out: dict[str, dict[str, Any]] = {}
+        for family in sorted({row["family"] for row in rows}):
+            mine = [row for row in rows if row["family"] == family]
+            out[family] = {
+                "trials": len(mine),
+                "tasks": len({row["task"] for row in mine}),
+                "methods": len({row["method"] for row in mine}),
+                "done": sum(row["state"] == "done" for row in mine),
+                "failed": sum(row["state"] in ("failed", "quarantined") for row in mine),
+                "seconds": sum(row["seconds"] or 0.0 for row in mine),
+            }
+        return out
+    sql = (
+        "SELECT family, COUNT(*) AS trials, COUNT(DISTINCT task) AS tasks, COUNT(DISTINCT method) AS methods, "
+        "SUM(CASE WHEN state = 'done' THEN 1 ELSE 0 END) AS done, "
+        "SUM(CASE WHEN state IN ('failed', 'quarantined') THEN 1 ELSE 0 END) AS failed, SUM(seconds) AS seconds "
+        f"FROM trials WHERE 1 = 1{extra} GROUP BY family"
+    )
+    return {row["family"]: row for row in ledger.query(sql, params).to_pylist()}
+
+
+def overview(ledger: Ledger, standings: Mapping[str, Sequence[Standing]], narrow: Filter = EVERYTHING) -> Section:
     """Counts, who leads each task, and one line per family."""
-    counts = {
-        row["family"]: row
-        for row in ledger.query(
-            "SELECT family, COUNT(*) AS trials, COUNT(DISTINCT task) AS tasks, COUNT(DISTINCT method) AS methods, "
-            "SUM(CASE WHEN state = 'done' THEN 1 ELSE 0 END) AS done, "
-            "SUM(CASE WHEN state IN ('failed', 'quarantined') THEN 1 ELSE 0 END) AS failed, SUM(seconds) AS seconds "
-            "FROM trials GROUP BY family"
-        ).to_pylist()
-        if row["family"] in standings
-    }
+    counts = {name: row for name, row in _counts(ledger, narrow).items() if name in standings}
     if not counts:
         return Section("Overview", "overview", (Text("The ledger holds no trials yet. `assay run quickstart` fills it."),))
     total = {name: sum(int(row[name] or 0) for row in counts.values()) for name in ("trials", "tasks", "methods", "done", "failed")}
@@ -126,7 +170,7 @@ def _leaders(standings: Mapping[str, Sequence[Standing]]) -> Table:
     return Table("leaders", "First places", heads, tuple(rows), tuple(notes))
 
 
-def family_page(ledger: Ledger, family: str, standings: Sequence[Standing]) -> Section:
+def family_page(ledger: Ledger, family: str, standings: Sequence[Standing], weights: Mapping[str, float] | None = None) -> Section:
     """The boards of a family, each with its plots."""
     curves = load_curves(ledger, [ranked.board for ranked in standings], curve_metrics(family))
     palette = family_palette(standings)
@@ -139,17 +183,20 @@ def family_page(ledger: Ledger, family: str, standings: Sequence[Standing]) -> S
             Plot(f"plot-{board.anchor}-{number}", figure) for number, figure in enumerate(figures(ranked, curves[board.anchor], palette), 1)
         ]
         parts.append(Section(board.name, f"board-{board.anchor}", tuple(blocks), summary=_first_line(board)))
-    parts += across_tasks(standings, family)
+    parts += across_tasks(standings, family, weights)
     return Section(title(family), anchor("family", family), (), tuple(parts), "Families")
 
 
-def claims_page(ledger: Ledger, titles: Mapping[int, str], only: Sequence[str] = ()) -> list[Section]:
+def claims_page(ledger: Ledger, titles: Mapping[int, str], only: Sequence[str] = (), narrow: Filter = EVERYTHING) -> list[Section]:
     """The verdicts of all families with claims, each claim that was attempted explained; empty when nothing is claimed."""
     parts = []
     for family in families_with_claims(ledger):
         if only and family not in only:
             continue
-        decisions = decide(ledger, family)
+        try:
+            decisions = decide(ledger, family, narrow)
+        except NothingToReport:
+            continue
         explained = tuple(explanation(one, titles.get(one.definition.paper, "")) for one in decisions if one.verdict != "not attempted")
         table = verdict_table(decisions, anchor("claims", family), f"Claims: {title(family)}", {one.title for one in explained})
         parts.append(Section(title(family), anchor("claims-part", family), (table,), explained))

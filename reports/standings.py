@@ -11,7 +11,7 @@ import numpy as np
 from reports.boards import Board, Metric
 from reports.errors import BadQuestion
 from reports.stats import groups
-from reports.stats.caveats import few_pairs, skew_note
+from reports.stats.caveats import skew_note
 from reports.stats.distributions import Floats
 from reports.stats.intervals import MeanTable, scale_text, t_intervals
 from reports.stats.power import seeds_needed
@@ -205,8 +205,8 @@ class Standing:
             text += " Methods with a single seed have no interval and can't be told apart from anything."
         elif smallest <= FEW_SEEDS and self.ranked:
             text += f" With {smallest} seeds the t tests lean on normally distributed differences and find only large effects."
-        caveats = (few_pairs(smallest), skew_note(self.matrix[self.ranked], self.metric.bounds)) if self.ranked else ()
-        return " ".join([text, *filter(None, caveats)])
+        skew = skew_note(self.matrix[self.ranked], self.metric.bounds) if self.ranked else ""
+        return f"{text} {skew}".strip()
 
 
 def standing(board: Board, metric: str | None = None, policy: Policy = "drop", level: float = 0.95) -> Standing:

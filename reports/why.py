@@ -10,7 +10,7 @@ from reports.document import Cell, Code, Column, Document, Facts, Row, Section, 
 from reports.errors import BadQuestion
 from reports.numbers import formatter
 from reports.provenance import Coordinates
-from reports.stats.intervals import FREE, t_interval
+from reports.stats.intervals import FREE, median_interval, t_interval
 
 
 def find(ledger: Ledger, cell: str) -> Coordinates:
@@ -36,12 +36,17 @@ def why(ledger: Ledger, cell: str) -> Document:
     values = np.array([np.nan if row["value"] is None else row["value"] for row in rows], dtype=np.float64)
     estimate = t_interval(values, bounds=declared.bounds if declared else FREE)
     write = formatter([row["value"] for row in rows])
-    facts = (
+    facts: tuple[tuple[str, str], ...] = (
         ("task", f"{place.task} version {place.task_version} {place.task_params}"),
         ("method", f"{place.method} version {place.method_version} {place.method_params}"),
         ("metric", place.metric),
         ("mean", f"{estimate.value:.6g}, 95 % interval [{estimate.low:.6g}, {estimate.high:.6g}], {estimate.n} seeds ({estimate.method})"),
     )
+    finite = values[~np.isnan(values)]
+    if len(finite):
+        middle = median_interval(finite)
+        ends = "no interval below six seeds" if np.isnan(middle.low) else f"95 % interval [{middle.low:.6g}, {middle.high:.6g}]"
+        facts += (("median", f"{middle.value:.6g}, {ends}"), ("range", f"{finite.min():.6g} to {finite.max():.6g}"))
     table = Table(
         "values",
         "Values",

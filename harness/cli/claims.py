@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.common import DEFAULT_DB, DbOption, open_ledger, stderr, stdout
+from harness.cli.filters import SinceOption, TagOption, WhereOption, filter_of
 
 FORMATS = ("terminal", "markdown", "latex", "json", "csv")
 
@@ -21,7 +22,10 @@ def claims(
     explain: Annotated[str, typer.Option(help="Print the data, the test and the SQL of one claim.")] = "",
     output: Annotated[str, typer.Option("--format", "-f", help=f"One of {', '.join(FORMATS)}.")] = "terminal",
     everything: Annotated[bool, typer.Option("--all", help="Also list the claims that are not attempted, on the terminal.")] = False,
-    record: Annotated[bool, typer.Option("--record/--no-record", help="Keep the verdicts in the ledger.")] = True,
+    where: WhereOption = None,
+    tag: TagOption = None,
+    since: SinceOption = "",
+    record: Annotated[bool, typer.Option("--record/--no-record", help="Keep the verdicts in the ledger (never those of a filter).")] = True,
     db: DbOption = DEFAULT_DB,
 ) -> None:
     """Decide the papers' claims from the ledger's results and print the verdicts."""
@@ -32,14 +36,18 @@ def claims(
 
     if output not in FORMATS:
         raise BadQuestion(f"Unknown format {output!r}; choose one of {', '.join(FORMATS)}.")
+    only = filter_of(where, tag, since)
+    record = record and not only
     with open_ledger(db, read_only=not record) as ledger:
         families = [family] if family else families_with_claims(ledger)
         if not families:
             stderr().print("The ledger knows no claims yet; a run writes those of its families.")
-        decided = {name: decide(ledger, name) for name in families}
+        decided = {name: decide(ledger, name, only) for name in families}
         titles = paper_titles(ledger) if explain else {}
         if record:
             ledger.record_verdicts([one.row() for group in decided.values() for one in group])
+    if only:
+        stderr().print(f"Only results with {only.text}; these verdicts are not kept.", markup=False)
     if explain:
         chosen = find([one for group in decided.values() for one in group], explain)
         document = Document(f"Claim {explain}", (explanation(chosen, titles.get(chosen.definition.paper, "")),))

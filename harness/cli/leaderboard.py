@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.common import DEFAULT_DB, DbOption, open_ledger, stdout
+from harness.cli.common import DEFAULT_DB, DbOption, open_ledger, stderr, stdout
+from harness.cli.filters import SinceOption, TagOption, WeightsOption, WhereOption, filter_of, weights_of
 
 if TYPE_CHECKING:
     from db.ledger import Ledger
+    from reports.stats.paired import PairedTest
 
 FORMATS = ("terminal", "markdown", "latex", "json", "csv")
 
@@ -24,31 +27,41 @@ def leaderboard(
     task: Annotated[str, typer.Option(help="Only this task (its id, or its name within the family).")] = "",
     metric: Annotated[str, typer.Option(help="Rank by this metric instead of the primary one.")] = "",
     output: Annotated[str, typer.Option("--format", "-f", help=f"One of {', '.join(FORMATS)}.")] = "terminal",
-    where: Annotated[list[str] | None, typer.Option(help="NAME=VALUE on a param, method, task or seed; may be repeated.")] = None,
-    column: Annotated[list[str] | None, typer.Option(help="Show these columns, in this order; may be repeated.")] = None,
+    where: WhereOption = None,
+    tag: TagOption = None,
+    since: SinceOption = "",
+    column: Annotated[list[str] | None, typer.Option(help="Show these columns or metrics, in this order; may be repeated.")] = None,
+    columns_from: Annotated[Path | None, typer.Option(help="A Python file that defines more columns (docs/reports.md).")] = None,
     missing: Annotated[str, typer.Option(help="How failed and missing results count: drop, worst or impute.")] = "drop",
     all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Add every other metric.")] = False,
     old_versions: Annotated[bool, typer.Option("--old-versions", help="Also show older versions of tasks and methods.")] = False,
-    since: Annotated[str, typer.Option(help="Only trials that finished on or after this date or time (UTC).")] = "",
     baseline: Annotated[str, typer.Option(help="Add paired differences from this method (NAME or NAME:param=value).")] = "",
+    test: Annotated[str, typer.Option(help="The paired test of --baseline: t, wilcoxon or permutation.")] = "t",
+    weights: WeightsOption = "",
     top: Annotated[int, typer.Option(min=0, help="Rows per board on the terminal; 0 shows all.")] = 40,
     db: DbOption = DEFAULT_DB,
 ) -> None:
-    """Print the leaderboards of a family: one per task and task params."""
+    """Print the leaderboards of a family: one per task and task params, then the one across its tasks."""
     from typing import cast
 
     from reports.boards import Question, load_boards
     from reports.errors import BadQuestion
     from reports.leaderboard import leaderboard as build
+    from reports.plugins import load_entry_points, load_file
     from reports.standings import Policy
 
     if output not in FORMATS:
         raise BadQuestion(f"Unknown format {output!r}; choose one of {', '.join(FORMATS)}.")
+    for problem in load_entry_points():
+        stderr().print(problem, markup=False)
+    if columns_from is not None:
+        load_file(columns_from)
+    only, weighted = filter_of(where, tag, since), weights_of(weights)
     with open_ledger(db) as ledger:
         families = [family] if family else list_families(ledger)
         if len(families) > 1 and output in ("json", "csv"):
             raise BadQuestion(f"One {output} document holds one family; name one of {', '.join(families)}.")
-        boards = {name: load_boards(ledger, Question(name, task, tuple(where or ()), old_versions, since)) for name in families}
+        boards = {name: load_boards(ledger, Question(name, task, only, old_versions)) for name in families}
     for name in families:
         document = build(
             name,
@@ -58,6 +71,8 @@ def leaderboard(
             columns=column,
             all_metrics=all_metrics,
             baseline=baseline,
+            test=_test(test),
+            weights=weighted,
             top=top if output == "terminal" and top else None,
         )
         if output == "terminal":
@@ -72,6 +87,16 @@ def leaderboard(
             from reports.render.data import render_csv, render_json
 
             sys.stdout.write(render_json(document) if output == "json" else render_csv(document.tables()))
+
+
+def _test(name: str) -> PairedTest:
+    from reports.errors import BadQuestion
+    from reports.stats.paired import TESTS
+
+    for known in TESTS:
+        if name == known:
+            return known
+    raise BadQuestion(f"Unknown test {name!r}; choose one of {', '.join(TESTS)}.")
 
 
 def list_families(ledger: Ledger) -> list[str]:

@@ -20,6 +20,7 @@ from reports.claims.kinds import KIND_TESTS, REFUTE_LEVEL, SUPPORT_LEVEL, noise_
 from reports.claims.outcome import Outcome
 from reports.curves import load_curves
 from reports.errors import BadQuestion, ReportError
+from reports.questions import EVERYTHING, Filter
 from reports.stats.multiplicity import holm
 
 
@@ -100,8 +101,11 @@ def _clean(value: Any) -> Any:
     return [_clean(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def decide(ledger: Ledger, family: str) -> list[Decision]:
-    """Decisions on every claim of the family, in order of paper and id; raises BadQuestion when the ledger knows no claim of it."""
+def decide(ledger: Ledger, family: str, only: Filter = EVERYTHING) -> list[Decision]:
+    """Decisions on every claim of the family, in order of paper and id, from the results that pass the filter.
+
+    Raises BadQuestion when the ledger knows no claim of the family.
+    """
     rows = ledger.query(
         "SELECT claim, paper, family, statement, definition, hash FROM claims WHERE family = :family ORDER BY paper, claim",
         {"family": family},
@@ -111,7 +115,7 @@ def decide(ledger: Ledger, family: str) -> list[Decision]:
         held = ", ".join(known) if known else "none yet (a run writes its families' claims)"
         raise BadQuestion(f"The ledger knows no claims of a family {family!r}; families with claims: {held}.")
     definitions = [parse(row) for row in rows]
-    material = gather(ledger, family, definitions)
+    material = gather(ledger, family, definitions, only)
     tested = [_test(definition, material) for definition in definitions]
     support = holm(np.array([one.p_support if one else np.nan for _, _, one, _, _ in tested]))
     refute = holm(np.array([one.p_refute if one else np.nan for _, _, one, _, _ in tested]))
@@ -120,13 +124,16 @@ def decide(ledger: Ledger, family: str) -> list[Decision]:
     return [_decision(*entry, float(support[at]), float(refute[at]), count, edited.get(entry[0].id, [])) for at, entry in enumerate(tested)]
 
 
-def gather(ledger: Ledger, family: str, definitions: Sequence[Definition]) -> Material:
-    """Boards, curves and defaults that the claims need. A family without trials gives empty boards."""
+def gather(ledger: Ledger, family: str, definitions: Sequence[Definition], only: Filter = EVERYTHING) -> Material:
+    """Boards, curves and defaults that the claims need. A family without trials that pass the filter gives empty boards."""
+    only.check(ledger)
     boards: dict[str, Any] = {}
     try:
-        for board in load_boards(ledger, Question(family)):
+        for board in load_boards(ledger, Question(family, only=only)):
             boards.setdefault(board.task, []).append(board)
     except ReportError:
+        if only.where:
+            raise
         boards = {}
     wanted = sorted({one.metric for one in definitions if one.kind == "slope" and one.options.get("x", "step") == "step"})
     everything = [board for group in boards.values() for board in group]
@@ -168,7 +175,7 @@ def _decision(
     edited: list[Edit],
 ) -> Decision:
     notes = [*(selection.notes if selection else [])]
-    boards = tuple(board.coordinates().task_where() for board in selection.boards) if selection else ()
+    boards = tuple(board.where() for board in selection.boards) if selection else ()
     extra: dict[str, Any] = {"family_size": count, "control": definition.control}
     if edited:
         notes += [one.text for one in edited]

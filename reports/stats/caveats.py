@@ -37,7 +37,7 @@ def skewed(matrix: Floats) -> bool:
     z = (rows - rows.mean(axis=1, keepdims=True)) / rows.std(axis=1, ddof=1, keepdims=True)
     third = float((z**3).mean())
     most = (size - 2) / np.sqrt(size - 1)
-    return abs(third) > SKEWED * most and abs(third) * np.sqrt(len(rows)) > 3 * 0.5
+    return bool(abs(third) > SKEWED * most and abs(third) * np.sqrt(len(rows)) > 3 * 0.5)
 
 
 def skew_note(matrix: Floats, bounds: Bounds = FREE) -> str:

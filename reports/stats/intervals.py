@@ -124,6 +124,21 @@ def ratio_interval(a: Floats, b: Floats, level: float = 0.95) -> Estimate:
     return Estimate(ratio, float((half - root) / square), float((half + root) / square), n, level, name)
 
 
+def median_interval(values: Floats, level: float = 0.95) -> Estimate:
+    """Median with the order-statistic (sign test) interval, which assumes nothing; NaN ends where n is too small for the level (n < 6)."""
+    x = np.sort(np.asarray(values, dtype=np.float64)[~np.isnan(values)])
+    n = len(x)
+    name = f"median, order statistics, {level:.0%}, over seeds"
+    if n == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0, level, name)
+    below, k = 0.0, -1  # the largest k with P(Binomial(n, 1/2) <= k) <= (1 - level) / 2
+    while k + 1 < n and below + math.comb(n, k + 1) / 2**n <= (1 - level) / 2:
+        k += 1
+        below += math.comb(n, k) / 2**n
+    ends = (float(x[k]), float(x[n - 1 - k])) if k >= 0 else (math.nan, math.nan)
+    return Estimate(float(np.median(x)), *ends, n, level, name)
+
+
 def bootstrap_interval(
     values: Floats,
     statistic: Callable[[Floats], Floats] = lambda sample: sample.mean(axis=-1),

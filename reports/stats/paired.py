@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -192,3 +192,16 @@ def sign_flip(
 
 def _chunks(total: int, size: int) -> list[int]:
     return [size] * (total // size) + ([total % size] if total % size else [])
+
+
+PairedTest = Literal["t", "wilcoxon", "permutation"]
+
+#: The paired tests that people can choose between.
+TESTS: Mapping[PairedTest, Callable[[Floats], PairedResult]] = {"t": paired_t, "wilcoxon": wilcoxon, "permutation": sign_flip}
+
+#: What each of them estimates, in words.
+TEST_TEXT: Mapping[PairedTest, str] = {
+    "t": "Mean difference (paired t)",
+    "wilcoxon": "Hodges-Lehmann shift (Wilcoxon's signed-rank test)",
+    "permutation": "Mean difference (sign-flip permutation test, Student's interval)",
+}

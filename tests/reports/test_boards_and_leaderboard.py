@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ import scipy.stats as ss
 from sample_ledger import Result, fill, method, metric, task
 
 from db.ledger import Ledger
-from db.records import Catalogue
+from db.records import Catalogue, MethodRow
 from reports.boards import Question, load_boards
 from reports.columns import COLUMNS, BoardColumn, add_column
 from reports.document import Cell
 from reports.errors import BadQuestion, NothingToReport
 from reports.leaderboard import board_table, leaderboard
+from reports.plugins import load_file
+from reports.questions import Filter
 from reports.standings import standing
 from reports.stats import multiplicity
 
@@ -45,7 +48,7 @@ def test_mean_and_interval_equal_scipy_on_the_rows_that_the_cells_sql_selects(le
             table = board_table(standing(board), all_metrics=True)
             for row in table.rows:
                 for cell in row.cells:
-                    if not cell.id:
+                    if not cell.id or (cell.metric == board.primary.id and cell.tone == "muted"):  # median and worst seed share the id
                         continue
                     found = next(at for at in range(len(board.entries)) if board.coordinates(at, cell.metric).short_id() == cell.id)
                     rows = ledger.query(board.coordinates(found, cell.metric).sql())
@@ -129,14 +132,14 @@ def test_older_versions_are_hidden_and_counted(empty_ledger: Ledger) -> None:
 
 
 def test_where_filters_and_names_what_exists(ledger: Ledger) -> None:
-    [board] = load_boards(ledger, Question("quantization", where=("bits=4", "method=rtn")))
+    [board] = load_boards(ledger, Question("quantization", only=Filter(where=("bits=4", "method=rtn"))))
     assert [entry.name for entry in board.entries] == ["RTN"]
     with pytest.raises(BadQuestion, match="no param is called 'bit'; params here: bits, group, preset"):
-        load_boards(ledger, Question("quantization", where=("bit=4",)))
+        load_boards(ledger, Question("quantization", only=Filter(where=("bit=4",))))
     with pytest.raises(BadQuestion, match="NAME=VALUE"):
-        load_boards(ledger, Question("quantization", where=("bits",)))
+        load_boards(ledger, Question("quantization", only=Filter(where=("bits",))))
     with pytest.raises(NothingToReport, match="bits=9"):
-        load_boards(ledger, Question("quantization", where=("bits=9",)))
+        load_boards(ledger, Question("quantization", only=Filter(where=("bits=9",))))
 
 
 def test_unknown_family_task_metric_and_column_name_the_valid_ones(ledger: Ledger, empty_ledger: Ledger) -> None:
@@ -156,21 +159,21 @@ def test_unknown_family_task_metric_and_column_name_the_valid_ones(ledger: Ledge
 def test_third_parties_can_add_a_column(ledger: Ledger) -> None:
     add_column(
         BoardColumn(
-            "median",
-            "median {metric}",
+            "middle",
+            "middle {metric}",
             lambda s, entries: [Cell(f"{m:.3f}", float(m)) for m in np.nanmedian(s.matrix[entries], axis=1)],
             "right",
         )
     )
     try:
         with pytest.raises(BadQuestion, match="another key"):
-            add_column(COLUMNS["median"])
+            add_column(COLUMNS["middle"])
         [board] = load_boards(ledger, Question("pruning"))
-        table = board_table(standing(board), columns=["method", "median"])
-        assert [column.title for column in table.columns] == ["method", "median sparsity_auc"]
+        table = board_table(standing(board), columns=["method", "middle"])
+        assert [column.title for column in table.columns] == ["method", "middle sparsity_auc"]
         assert table.rows[0].cells[1].value == pytest.approx(np.median(standing(board).matrix, axis=1).max())
     finally:
-        del COLUMNS["median"]
+        del COLUMNS["middle"]
 
 
 def test_differences_from_a_baseline_are_paired_t_tests_of_scipy_with_holm(ledger: Ledger) -> None:
@@ -195,11 +198,11 @@ def test_differences_from_a_baseline_are_paired_t_tests_of_scipy_with_holm(ledge
 
 
 def test_since_keeps_trials_that_finished_later(ledger: Ledger) -> None:
-    assert load_boards(ledger, Question("pruning", since="2026-11-23"))[0].seeds == [0, 1, 2, 3, 4]
-    with pytest.raises(NothingToReport, match="No trial of pruning finished since 2026-11-24"):
-        load_boards(ledger, Question("pruning", since="2026-11-24"))
+    assert load_boards(ledger, Question("pruning", only=Filter(since="2026-11-23")))[0].seeds == [0, 1, 2, 3, 4]
+    with pytest.raises(NothingToReport, match="No trial of pruning fulfils finished since 2026-11-24"):
+        load_boards(ledger, Question("pruning", only=Filter(since="2026-11-24")))
     with pytest.raises(BadQuestion, match="not a date"):
-        load_boards(ledger, Question("pruning", since="yesterday"))
+        load_boards(ledger, Question("pruning", only=Filter(since="yesterday")))
 
 
 def test_cell_ids_are_stable_over_ledgers_and_differ_between_cells(ledger: Ledger) -> None:
@@ -237,3 +240,131 @@ def test_the_metric_that_entries_also_differ_in_stands_beside_the_primary(ledger
     keys = [column.key for column in leaderboard(family, boards, columns=["method", "mean"]).tables()[0].columns]
     assert keys == ["method", "mean"]
     assert near not in [column.key for column in leaderboard(family, boards, metric=near).tables()[0].columns]
+
+
+def test_filters_by_tag_and_comparison_give_cells_whose_sql_selects_only_what_was_used(empty_ledger: Ledger) -> None:
+    """Two runs, one tagged: its leaderboard, its claims page and its SQL know nothing of the other run's seeds."""
+    from dataclasses import replace
+
+    from sample_ledger import ENVIRONMENT, trial_of
+
+    from db.records import Run
+    from reports.report import report
+
+    toy(empty_ledger, {"a": [1.0, 2.0, 3.0], "b": [4.0, 5.0, 6.0]})
+    mine = [trial_of(Result(TASK, f"toy/{name}", seed)) for name in "ab" for seed in (0, 1)]
+    empty_ledger.start_run(Run("tagged", "s", "", "inline", [], 4, tags=("paper",)), ENVIRONMENT)
+    empty_ledger.submit("tagged", mine)
+    only = Filter(tags=("paper",))
+    [board] = load_boards(empty_ledger, Question("toy", only=only))
+    assert board.seeds == [0, 1]
+    table = board_table(standing(board))
+    sql = f"SELECT value FROM scores WHERE {table.where} AND {table.rows[0].where} AND metric = 'loss' ORDER BY seed"
+    assert empty_ledger.query(sql).column(0).to_pylist() == [1.0, 2.0]
+    assert any("tag paper" in note for note in table.notes)
+    document = report(empty_ledger, narrow=replace(only, where=("seed<1",)))
+    assert dict(document.facts)["only"] == "seed<1 and tag paper"
+    assert {row["run"] for row in empty_ledger.query("SELECT run FROM tags").to_pylist()} == {"tagged"}
+    with pytest.raises(BadQuestion, match="tags here: paper"):
+        load_boards(empty_ledger, Question("toy", only=Filter(tags=("other",))))
+
+
+@pytest.mark.parametrize(("condition", "left"), [("seed>=1", [1, 2]), ("seed!=1", [0, 2]), ("seed<1", [0])])
+def test_where_compares_numbers(empty_ledger: Ledger, condition: str, left: list[int]) -> None:
+    toy(empty_ledger, {"a": [1.0, 2.0, 3.0]})
+    assert load_boards(empty_ledger, Question("toy", only=Filter(where=(condition,))))[0].seeds == left
+
+
+def test_a_column_may_be_any_metric_and_shows_its_interval(ledger: Ledger) -> None:
+    boards = load_boards(ledger, Question("calibration"))
+    table = leaderboard("calibration", boards, columns=["method", "nll", "median", "worst", "sd", "iqm"]).tables()[0]
+    assert [column.title for column in table.columns] == ["method", "nll ↓", "median", "max", "sd", "IQM"]
+    matrix = boards[0].values["ece"]
+    by_label = {entry.label: at for at, entry in enumerate(boards[0].entries)}
+    for row in table.rows:
+        values = matrix[by_label[row.cells[0].text]]
+        want = [np.median(values), values.max(), values.std(ddof=1), ss.trim_mean(np.repeat(values, 4), 0.25)]
+        assert [cell.value for cell in row.cells[2:]] == pytest.approx(want)
+    with pytest.raises(BadQuestion, match="metrics: ece, "):
+        leaderboard("calibration", boards, columns=["nope"])
+
+
+def test_columns_come_from_a_file_and_a_broken_one_is_named(ledger: Ledger, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    lines = [
+        "import numpy as np",
+        "from reports.column_statistics import statistic_cells",
+        "from reports.columns import BoardColumn",
+        'RANGE = BoardColumn("range", "range", statistic_cells(np.ptp), "right", "Largest minus smallest value over seeds.")',
+    ]
+    path.write_text("\n".join(lines))
+    assert load_file(path) == ["range"]
+    try:
+        boards = load_boards(ledger, Question("pruning"))
+        table = leaderboard("pruning", boards, columns=["method", "range"]).tables()[0]
+        assert max(row.cells[1].value for row in table.rows) == pytest.approx(np.ptp(boards[0].values["sparsity_auc"], axis=1).max())
+    finally:
+        del COLUMNS["range"]
+    path.write_text("1 / 0")
+    with pytest.raises(BadQuestion, match="ZeroDivisionError"):
+        load_file(path)
+    with pytest.raises(BadQuestion, match="no such Python file"):
+        load_file(tmp_path / "none.py")
+
+
+def test_what_methods_are_told_is_shown_in_every_format_as_soon_as_one_is_told_something(empty_ledger: Ledger) -> None:
+    from reports.render import data, latex, markdown
+
+    toy(empty_ledger, {"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    [board] = load_boards(empty_ledger, Question("toy"))
+    assert "knowledge" not in [column.key for column in board_table(standing(board)).columns]
+    empty_ledger.write_catalogue(Catalogue(methods=[MethodRow("toy/a", "toy", 1, "A", "", None, ("horizon", "gap"), {})]))
+    document = leaderboard("toy", load_boards(empty_ledger, Question("toy")))
+    for text in (data.render_csv(document.tables()), data.render_json(document), markdown.render(document), latex.render(document)):
+        assert "horizon, gap" in text
+
+
+def test_the_front_marks_what_no_other_entry_beats_in_all_metrics(ledger: Ledger) -> None:
+    [board] = load_boards(ledger, Question("quantization"))
+    table = board_table(standing(board))
+    at = [column.key for column in table.columns].index("front")
+    loss, size = (np.nanmean(board.values[name], axis=1) for name in ("bits_per_byte_increase", "bits_per_weight"))
+    count = range(len(board.entries))
+    front = {e for e in count if not any(loss[o] <= loss[e] and size[o] <= size[e] and o != e for o in count)}
+    marked = {e for e, row in zip(standing(board).order, table.rows, strict=True) if row.cells[at].text}
+    assert marked == front
+
+
+def test_weights_of_tasks_change_ranks_elo_and_say_so(empty_ledger: Ledger) -> None:
+    """Method a wins on one task, b on two: with weight 3 on the first, a leads. The test keeps every task once."""
+    names = [f"toy/t{at}" for at in range(3)]
+    catalogue = Catalogue(
+        tasks=[task(name, name, [metric(name, "loss", "lower", primary=True)]) for name in names],
+        methods=[method(f"toy/{one}", one) for one in "abc"],
+    )
+    means = {"a": (1.0, 2.0, 2.0), "b": (2.0, 1.0, 1.0), "c": (3.0, 3.0, 3.0)}
+    fill(
+        empty_ledger,
+        catalogue,
+        [
+            Result(name, f"toy/{one}", seed, {"loss": means[one][at] + 0.01 * seed})
+            for at, name in enumerate(names)
+            for one in "abc"
+            for seed in range(5)
+        ],
+    )
+    boards = load_boards(empty_ledger, Question("toy"))
+
+    def first(weights: dict[str, float]) -> tuple[str, list[float], str]:
+        table = leaderboard("toy", boards, weights=weights).tables()[-1]
+        return table.rows[0].cells[0].text, [row.cells[1].value for row in table.rows], " ".join(table.notes)
+
+    assert first({})[0] == "b"
+    name, ranks, notes = first({"t0": 3.0})
+    assert (name, ranks) == ("a", pytest.approx([7 / 5, 8 / 5, 3.0]))
+    assert "t0 3" in notes
+    assert "the test and the critical difference are not" in notes
+    with pytest.raises(BadQuestion, match="no results here; tasks: t0, t1, t2"):
+        first({"x": 1.0})
+    with pytest.raises(BadQuestion, match="from 0 upwards"):
+        first({"t0": -1.0})

@@ -16,6 +16,7 @@ from reports.boards import Question, load_boards
 from reports.claims.verdicts import decide
 from reports.compare import compare
 from reports.html import render
+from reports.questions import Filter
 from reports.report import report
 from reports.why import why
 
@@ -50,6 +51,6 @@ def test_claims_why_compare_and_since_work_on_postgresql(both: tuple[Ledger, Led
     [decision] = decide(ledger, "robust_training")
     ledger.record_verdicts([decision.row()])
     assert ledger.query("SELECT verdict FROM claims").column(0).to_pylist() == ["supported"]
-    [board] = load_boards(ledger, Question("robust_training", since="2026-11-01"))
+    [board] = load_boards(ledger, Question("robust_training", only=Filter(since="2026-11-01")))
     assert why(ledger, board.coordinates(0, "robust_accuracy").short_id()).tables()[0].rows
     assert compare(ledger, "pgd", "trades").changes
