@@ -26,9 +26,12 @@ from harness.progress_events import TrialFinished
 from harness.scheduler import run_plan
 from tests.harness.toys import start_run, toy_plan, toys
 
+#: The object stores of kind "store", per node.
+STORE_BYTES = 80 << 20
 
-def plan_of(kind: str):
-    """The plan of one kind of trouble; the test rebuilds it to compare keys."""
+
+def plan_of(kind: str, folder: Path):
+    """The plan of one kind of trouble; the test rebuilds it to compare keys. `folder` takes the marks that trials leave."""
     if kind == "evil":
         limited = Shape(memory=1 << 30)
         return toy_plan(
@@ -40,11 +43,18 @@ def plan_of(kind: str):
             toys("bad", how="hangs", timeout=1.0, shape=limited),
             toys("bad", how="prints", shape=limited),
             toys("bad", how="unpicklable", shape=limited),
+            toys("bad", how="forks", marker=str(folder), shape=limited),
         )
     if kind == "killers_short":
         return toy_plan(toys("ok", range(60), seconds=0.3))
     if kind == "killers":
         return toy_plan(toys("ok", range(400), seconds=0.3))
+    if kind == "store":  # 1.6 MB a result: it travels through the object stores
+        return toy_plan(toys("ok", range(80), task="curve", seconds=0.5))
+    if kind == "exclusive":
+        alone = Shape(exclusive=True)
+        rivals = [toys("ok", range(4), seconds=0.3, shape=alone, value=value) for value in (1.0, 2.0, 3.0)]
+        return toy_plan(toys("ok", range(60), seconds=0.3), *rivals)
     return toy_plan(toys("ok", range(120), seconds=0.2))
 
 
@@ -55,18 +65,23 @@ def main(kind: str, folder: Path) -> None:
     import ray
     from ray.cluster_utils import Cluster
 
-    small = {"object_store_memory": 80 << 20, "include_dashboard": False}
+    if kind == "store":
+        system["automatic_object_spilling_enabled"] = False  # full means full: nothing makes room on disk
+    cpus = 2 if kind == "exclusive" else 1
+    small = {"object_store_memory": STORE_BYTES, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": system, **small})
-    nodes = [cluster.add_node(num_cpus=1, **small) for _ in range(2)]
+    nodes = [cluster.add_node(num_cpus=cpus, **small) for _ in range(2)]
     ray.init(address=cluster.address, log_to_driver=False)
     finished: list[float] = []
+    full: list[int] = []
     over = threading.Event()
     troubles: dict[str, Callable[[], None]] = {
         "node": lambda: None,
         "killers": lambda: _kill_workers(finished, over, 60),
         "killers_short": lambda: _kill_workers(finished, over, 6),
-        "store": lambda: _fill_the_store(ray, over),
+        "store": lambda: _fill_the_stores(ray, over, full),
         "evil": lambda: None,
+        "exclusive": lambda: None,
     }
 
     def hear(event):
@@ -79,7 +94,7 @@ def main(kind: str, folder: Path) -> None:
     thread.start()
     with open_ledger(str(folder / "assay.db"), create=True) as ledger:
         run = start_run(ledger)
-        plan = plan_of(kind)
+        plan = plan_of(kind, folder)
         summary = run_plan(
             plan,
             run,
@@ -94,6 +109,7 @@ def main(kind: str, folder: Path) -> None:
     ray.shutdown()
     cluster.shutdown()
     report: dict[str, Any] = {"done": summary.done, "failed": summary.failed, "left": summary.left, "attempts": dict(summary.attempts)}
+    report["full"] = full
     print(json.dumps(report))
 
 
@@ -143,17 +159,29 @@ def _descendants(actors: bool) -> list[int]:
     return [pid for pid, (parent, command) in parents.items() if parent in zygotes and "serve_forks" in command and ours(pid)]
 
 
-def _fill_the_store(ray, over: threading.Event) -> None:
-    """Keep the object store of the driver's node full of something else."""
+def _fill_the_stores(ray, over: threading.Event, full: list[int]) -> None:
+    """Keep the object store of every node full of something else. `full`: how many 4 MB objects are pinned in each."""
     import numpy as np
 
-    hoard = []
+    @ray.remote(num_cpus=0)
+    class Hoard:
+        def __init__(self) -> None:
+            self.kept: list[Any] = []
+
+        def fill(self) -> int:
+            with suppress(ray.exceptions.ObjectStoreFullError):
+                while len(self.kept) < 4 * STORE_BYTES >> 22:
+                    self.kept.append(ray.put(np.zeros(4 << 20, dtype=np.uint8)))
+            return len(self.kept)
+
+    hoards = [
+        Hoard.options(label_selector={"ray.io/node-id": node["NodeID"]}).remote()  # type: ignore[attr-defined]
+        for node in ray.nodes()
+    ]
     while not over.is_set():
-        with suppress(Exception):
-            hoard.append(ray.put(np.zeros(8 << 20, dtype=np.uint8)))
-        if len(hoard) > 40:
-            del hoard[:20]
-        time.sleep(0.05)
+        with suppress(Exception):  # the run is over
+            full[:] = ray.get([hoard.fill.remote() for hoard in hoards])
+        over.wait(0.5)
 
 
 if __name__ == "__main__":

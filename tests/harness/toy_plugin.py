@@ -216,6 +216,19 @@ class Noop(Task, family="toy", name="noop", accepts=(Toy,), timeout=20.0, second
         return Measured({"score": float(seed), "pid": 1.0, "draw": 0.5})
 
 
+class Curve(Task, family="toy", name="curve", accepts=(Toy,), timeout=60.0, seconds=0.1):
+    """Reports a curve of 100,000 points."""
+
+    metrics = (METRICS[0], Metric("path", "1", "higher", "Score over rounds.", curve="round"))
+
+    def data_fingerprint(self) -> str:
+        return "toy-1"
+
+    def run(self, method: Toy, seed: int, context: Context) -> Measured:
+        rounds = np.arange(100_000.0)
+        return Measured(dict(method.act(seed, context)), {"path": (rounds, np.sin(rounds + seed))})
+
+
 class Group(Task, family="toy", name="group", accepts=(Toy,), seeds_together=True, timeout=20.0, seconds=0.01):
     """Runs all seeds in one call and reports a curve."""
 
