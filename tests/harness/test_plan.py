@@ -120,3 +120,8 @@ def test_a_wrong_method_names_its_own_line(tmp_path: Path) -> None:
 def test_a_suite_that_can_not_run_at_all_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match="no trial of the suite can run: toy/one can't add 7"):
         plan_of(tmp_path, "tasks:\n  - {task: toy/add, methods: [{method: one, params: {step: 7}}]}\n")
+
+
+def test_the_suite_may_ask_for_the_machine_where_a_clock_is_the_metric(tmp_path: Path) -> None:
+    body = "seeds: 1\ntasks:\n  - {task: toy/add, methods: [one]}\n  - {task: toy/add, methods: [two], exclusive: true}\n"
+    assert [planned.shape.exclusive for planned in plan_of(tmp_path, body).todo] == [False, True]
