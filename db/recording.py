@@ -10,9 +10,12 @@ from datetime import UTC
 from itertools import pairwise, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from db import summary
 from db.dictionaries import Dictionaries, next_id
 from db.errors import LedgerError
+from db.points import Points
 from db.records import Attempt, Curve, Environment, TrialState
 from db.values import canonical_json, clean, typed, utc
 
@@ -26,13 +29,10 @@ ATTEMPT = (
     "environment_id", "error", "info", "block",
 )  # fmt: skip
 ATTEMPT_TEXT = ("attempt_id", "traceback", "stdout", "stderr")
-MEASUREMENT = ("attempt_id", "metric_id", "value", "kind")
 CURVE_POINT = ("attempt_id", "metric_id", "step", "value", "kind")
-UPDATE_TRIAL = (
-    """UPDATE trial SET state = ?, attempts = ?, accepted_id = ?, last_id = ?, lease_owner = NULL, lease_until = NULL WHERE id = ?"""
-)
+MOVED = {"state": "text", "attempts": "bigint", "accepted_id": "bigint", "last_id": "bigint"}
 #: The same for an attempt that arrives late and must not take a lease away.
-UPDATE_LATE = "UPDATE trial SET attempts = ?, last_id = ? WHERE id = ?"
+LATE = {"attempts": "bigint", "last_id": "bigint"}
 
 
 @dataclass(slots=True)
@@ -117,9 +117,15 @@ def store_attempts(
     backend.insert(connection, "attempt_text", ATTEMPT_TEXT, texts)
     moved = [(trial.state, trial.attempts, trial.accepted, trial.last, trial.id) for trial in trials.values() if trial.moved]
     late = [(trial.attempts, trial.last, trial.id) for trial in trials.values() if not trial.moved]
-    backend.update(connection, UPDATE_TRIAL, moved)
-    backend.update(connection, UPDATE_LATE, late)
+    update_trials(backend, connection, moved, late)
     return stored
+
+
+def update_trials(backend: Backend, connection: Connection, moved: Sequence[Row], late: Sequence[Row]) -> None:
+    """New states of trials (their leases end) in the order of `MOVED`, and new counts of others in the order of `LATE`; each row ends with
+    the trial's id."""
+    backend.update(connection, "trial", MOVED, {"id": "bigint"}, moved, "lease_owner = NULL, lease_until = NULL")
+    backend.update(connection, "trial", LATE, {"id": "bigint"}, late)
 
 
 def _store_scalars(
@@ -131,24 +137,21 @@ def _store_scalars(
     metric_ids: dict[str, dict[str, int]] = {}
     for (task, metric), metric_id in dictionaries.metrics(connection, wanted, None).items():
         metric_ids.setdefault(task, {})[metric] = metric_id
-    rows: list[Row] = []
-    accepted: summary.Values = {}
-    for identity, (attempt, item) in enumerate(zip(attempts, stored, strict=True), first):
-        if not attempt.metrics:
-            continue
-        ids = tuple(map(metric_ids[item.trial.task].__getitem__, attempt.metrics))
-        numbers: list[float | None] = list(map(float, attempt.metrics.values()))
-        total = sum(numbers)  # type: ignore[arg-type]
-        if total - total == 0.0:  # all finite: no Python code per number
-            rows += zip(repeat(identity), ids, numbers, repeat("finite"))
-        else:
-            pairs = [typed(number) for number in attempt.metrics.values()]
-            rows += ((identity, metric, value, kind) for metric, (value, kind) in zip(ids, pairs, strict=True))
-            numbers = [value for value, _ in pairs]
-        if item.accepted:
-            accepted.setdefault(item.arm, []).append((ids, numbers))
-    backend.insert(connection, "measurement", MEASUREMENT, rows)
-    summary.add(backend, connection, summary.totals(accepted))
+    sizes: list[int] = []
+    metrics: list[int] = []
+    values: list[float] = []
+    arms: dict[tuple[int, int], int] = {}
+    arm: list[int] = []
+    for attempt, item in zip(attempts, stored, strict=True):
+        sizes.append(len(attempt.metrics))
+        arm.append(arms.setdefault(item.arm, len(arms)) if item.accepted else -1)
+        if attempt.metrics:
+            metrics += map(metric_ids[item.trial.task].__getitem__, attempt.metrics)
+            values += map(float, attempt.metrics.values())
+    ids = np.repeat(np.arange(first, first + len(attempts)), sizes)
+    points = Points(ids, np.array(metrics, dtype=np.int64), np.array(values, dtype=np.float64))
+    backend.insert_points(connection, points)
+    summary.add(backend, connection, summary.collect(points, np.repeat(np.array(arm), sizes), list(arms)))
 
 
 def _store_curves(

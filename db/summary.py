@@ -7,12 +7,16 @@ Merging follows Chan, Golub and LeVeque (1983): stable whatever the order and th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from db.points import Block, Floats, Integers, Points
 
 if TYPE_CHECKING:
-    import numpy
     from sqlalchemy import Connection
 
     from db.backends.base import Backend
@@ -40,13 +44,6 @@ class Totals:
     m2: float = 0.0
     low: float = math.inf
     high: float = -math.inf
-
-    def add(self, value: float | None) -> None:
-        """Add one value; None stands for a non-finite one."""
-        if value is None:
-            self.nonfinite += 1
-        else:
-            self.merge(Totals(1, 0, value, 0.0, value, value))
 
     def merge(self, other: Totals) -> None:
         self.nonfinite += other.nonfinite
@@ -86,62 +83,120 @@ class Totals:
 
 
 COLUMNS = ("task_config_id", "method_config_id", "metric_id", "n", "nonfinite", "mean", "m2", "sd", "low", "high")
-UPDATE = """UPDATE summary SET n = ?, nonfinite = ?, mean = ?, m2 = ?, sd = ?, low = ?, high = ?
-    WHERE task_config_id = ? AND method_config_id = ? AND metric_id = ?"""
+CHANGES = {
+    "n": "bigint", "nonfinite": "bigint", "mean": "double precision", "m2": "double precision", "sd": "double precision",
+    "low": "double precision", "high": "double precision",
+}  # fmt: skip
+KEYS = dict.fromkeys(COLUMNS[:3], "bigint")
 
 
-#: By (task configuration, method configuration): for each accepted attempt its metrics and their values (None when not finite).
-Values = dict[tuple[int, int], list[tuple[tuple[int, ...], list[float | None]]]]
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Totals as columns of equal length. `mean`, `m2`, `low` and `high` mean nothing where `n` is 0."""
+
+    task_config: Integers
+    method_config: Integers
+    metric: Integers
+    n: Integers
+    nonfinite: Integers
+    mean: Floats
+    m2: Floats
+    low: Floats
+    high: Floats
+
+    def rows(self) -> list[tuple[object, ...]]:
+        """Values of the columns of `summary`, in `COLUMNS`' order."""
+        some, spread = self.n > 0, np.isfinite(self.m2)
+        with np.errstate(all="ignore"):
+            sd = np.sqrt(self.m2 / (self.n - 1))
+        columns = (
+            self.task_config, self.method_config, self.metric, self.n, self.nonfinite, _or_none(self.mean, some),
+            _or_none(self.m2, some & spread), _or_none(sd, (self.n > 1) & spread), _or_none(self.low, some), _or_none(self.high, some),
+        )  # fmt: skip
+        return list(zip(*(column.tolist() for column in columns), strict=True))
+
+    def totals(self) -> dict[Cell, Totals]:
+        """By cell; what stands there twice is merged."""
+        found: dict[Cell, Totals] = {}
+        columns = (getattr(self, name).tolist() for name in self.__slots__)
+        for task, method, metric, n, nonfinite, *moments in zip(*columns, strict=True):
+            new = Totals(n, nonfinite, *moments) if n else Totals(nonfinite=nonfinite)
+            found.setdefault(Cell(task, method, metric), Totals()).merge(new)
+        return found
 
 
-def totals(values: Values) -> dict[Cell, Totals]:
-    """Totals per cell."""
-    found: dict[Cell, Totals] = {}
-    for (task_config, method_config), attempts in values.items():
-        by_metrics: dict[tuple[int, ...], list[list[float | None]]] = {}
-        for metrics, numbers in attempts:
-            by_metrics.setdefault(metrics, []).append(numbers)
-        for metrics, lists in by_metrics.items():  # nearly always one: an arm's seeds measure the same
-            for metric, column in zip(metrics, zip(*lists, strict=True), strict=True):
-                cell = Cell(task_config, method_config, metric)
-                new = _of(column)
-                if cell in found:
-                    found[cell].merge(new)
-                else:
-                    found[cell] = new
-    return found
+def _or_none(column: Floats, known: NDArray[np.bool_]) -> NDArray[Any]:
+    return column if known.all() else np.where(known, column, None)  # type: ignore[call-overload]
 
 
-def totals_of_columns(
-    arms: Sequence[tuple[int, int]], arm: numpy.ndarray, metric: numpy.ndarray, value: numpy.ndarray
-) -> dict[Cell, Totals]:
-    """The same from arrays of equal length: index into `arms`, metric id, value (nan when not finite)."""
-    import numpy as np
+def collect(points: Points, arm: Integers, arms: Sequence[tuple[int, int]]) -> Cells | None:
+    """Totals of the points whose `arm` (an index into `arms`: ids of task and method configuration) is not negative; None without any."""
+    mask = arm >= 0
+    points, arm = points.where(mask), arm[mask]
+    parts = [_of_block(block, arm[block.starts]) for block in points.blocks()]
+    if not parts:
+        return None
+    codes, *columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    ids = np.array(arms, dtype=np.int64)[codes]
+    return Cells(ids[:, 0], ids[:, 1], *columns)
 
-    if not len(arm):
-        return {}
-    order = np.lexsort((metric, arm))
-    arm, metric, value = arm[order], metric[order], value[order]
-    starts = np.flatnonzero(np.r_[True, (arm[1:] != arm[:-1]) | (metric[1:] != metric[:-1])])
-    finite = np.isfinite(value)
-    numbers = np.where(finite, value, 0.0)
-    n = np.add.reduceat(finite.astype(np.int64), starts)
-    sizes = np.diff(np.r_[starts, len(arm)])
+
+def merged(parts: Sequence[Cells | None]) -> Cells | None:
+    """All parts as one, each cell once."""
+    some = [part for part in parts if part is not None]
+    if len(some) < 2:
+        return some[0] if some else None
+    names = Cells.__slots__
+    columns = {name: np.concatenate([getattr(part, name) for part in some]) for name in names}
+    order = np.lexsort(tuple(columns[name] for name in reversed(names[:3])))
+    columns = {name: column[order] for name, column in columns.items()}
+    new = np.r_[True, np.any([columns[name][1:] != columns[name][:-1] for name in names[:3]], axis=0)]
+    starts = np.flatnonzero(new)
+    if len(starts) == len(new):
+        return Cells(**columns)
+    sizes = np.diff(np.r_[starts, len(new)])
+    n, some_n = np.add.reduceat(columns["n"], starts), columns["n"] > 0
+    low, high = (function.reduceat(columns[name], starts) for name, function in (("low", np.minimum), ("high", np.maximum)))
     with np.errstate(all="ignore"):
-        mean = np.add.reduceat(numbers, starts) / n
-        m2 = np.add.reduceat(np.where(finite, (value - np.repeat(mean, sizes)) ** 2, 0.0), starts)
-    low, high = np.minimum.reduceat(np.where(finite, value, np.inf), starts), np.maximum.reduceat(np.where(finite, value, -np.inf), starts)
-    mean = np.clip(mean, low, high)  # rounding can push the mean of equal values beyond them
-    found = {}
-    columns = (arm[starts], metric[starts], n, sizes - n, mean, m2, low, high, starts, starts + sizes)
-    for code, metric_id, count, odd, *moments, start, end in zip(*(column.tolist() for column in columns), strict=True):
-        task_config, method_config = arms[code]
-        cell = Cell(task_config, method_config, metric_id)
-        if count and max(-moments[2], moments[3]) > HUGE:  # the slow way knows how to sum these
-            found[cell] = _of([number if math.isfinite(number) else None for number in value[start:end].tolist()])
-        else:
-            found[cell] = Totals(count, odd, *moments) if count else Totals(nonfinite=odd)
-    return found
+        weighted = np.where(some_n, columns["n"] * columns["mean"], 0.0)
+        mean = np.clip(np.add.reduceat(weighted, starts) / n, low, high)
+        apart = columns["n"] * (columns["mean"] - np.repeat(mean, sizes)) ** 2
+        m2 = np.add.reduceat(np.where(some_n, columns["m2"] + apart, 0.0), starts)
+        huge = np.maximum(-low, high) > HUGE / n
+    for at in np.flatnonzero(huge & (n > 0) & (sizes > 1)):  # sums may overflow: one after the other, as a running ledger does
+        total = Totals()
+        for row in range(starts[at], starts[at] + sizes[at]):
+            if columns["n"][row]:
+                total.merge(Totals(int(columns["n"][row]), 0, *(float(columns[name][row]) for name in ("mean", "m2", "low", "high"))))
+        mean[at], m2[at] = total.mean, total.m2
+    nonfinite = np.add.reduceat(columns["nonfinite"], starts)
+    task, method, metric = (columns[name][starts] for name in names[:3])
+    return Cells(task, method, metric, n, nonfinite, mean, m2, low, high)
+
+
+def _of_block(block: Block, arm: Integers) -> tuple[Any, ...]:
+    """(arm, metric, n, nonfinite, mean, m2, low, high) per cell of a block."""
+    order = np.argsort(arm, kind="stable")
+    arm, values = arm[order], block.values[order]
+    starts = np.flatnonzero(np.r_[True, arm[1:] != arm[:-1]])
+    sizes = np.diff(np.r_[starts, len(arm)])
+    finite = np.isfinite(values)
+    whole = bool(finite.all())
+    n = np.repeat(sizes[:, None], values.shape[1], axis=1) if whole else np.add.reduceat(finite.astype(np.int64), starts)
+    numbers = values if whole else np.where(finite, values, 0.0)
+    low = np.minimum.reduceat(values if whole else np.where(finite, values, np.inf), starts)
+    high = np.maximum.reduceat(values if whole else np.where(finite, values, -np.inf), starts)
+    with np.errstate(all="ignore"):
+        mean = np.clip(np.add.reduceat(numbers, starts) / n, low, high)  # rounding can push the mean of equal values beyond them
+        deviations = (values - np.repeat(mean, sizes, axis=0)) ** 2
+        m2 = np.add.reduceat(deviations if whole else np.where(finite, deviations, 0.0), starts)
+        huge = (n > 0) & (np.maximum(-low, high) > HUGE)
+    for row, column in zip(*np.nonzero(huge), strict=True):  # the slow way knows how to sum these
+        numbers_of = values[starts[row] : starts[row] + sizes[row], column].tolist()
+        slow = _of([number if math.isfinite(number) else None for number in numbers_of])
+        mean[row, column], m2[row, column] = slow.mean, slow.m2
+    codes, metrics = np.broadcast_arrays(arm[starts][:, None], np.array(block.metrics))
+    return tuple(column.ravel() for column in (codes, metrics, n, sizes[:, None] - n, mean, m2, low, high))
 
 
 def _of(column: Sequence[float | None]) -> Totals:
@@ -160,26 +215,29 @@ def _of(column: Sequence[float | None]) -> Totals:
     return Totals(n, nonfinite, mean, sum([(value - mean) * (value - mean) for value in values]), low, high)
 
 
-def add(backend: Backend, connection: Connection, new: Mapping[Cell, Totals]) -> None:
+def add(backend: Backend, connection: Connection, new: Cells | None) -> None:
     """Merge `new` into the stored totals, in the caller's exclusive transaction."""
-    if not new:
+    if new is None:
         return
-    tasks, methods = sorted({cell.task_config for cell in new}), sorted({cell.method_config for cell in new})
+    tasks, methods = np.unique(new.task_config).tolist(), np.unique(new.method_config).tolist()
     query = (
         "SELECT task_config_id, method_config_id, metric_id, n, nonfinite, mean, m2, low, high FROM summary "
         f"WHERE {backend.member('task_config_id', 'tasks')} AND {backend.member('method_config_id', 'methods')}"
     )
-    inserts = dict(new)
+    stored = backend.rows(connection, query, {"tasks": backend.keys(tasks), "methods": backend.keys(methods)})
+    rows = new.rows()
+    if not stored and len({row[:3] for row in rows}) == len(rows):
+        backend.insert(connection, "summary", COLUMNS, rows)
+        return
+    inserts = new.totals()
     updates = []
-    for task, method, metric, n, nonfinite, mean, m2, low, high in backend.rows(
-        connection, query, {"tasks": backend.keys(tasks), "methods": backend.keys(methods)}
-    ):
+    for task, method, metric, n, nonfinite, mean, m2, low, high in stored:
         cell = Cell(task, method, metric)
         more = inserts.pop(cell, None)
         if more is not None:
-            stored = Totals(n, nonfinite, mean, math.inf if m2 is None else m2, low, high) if n else Totals(nonfinite=nonfinite)
-            stored.merge(more)
-            row = stored.row(cell)
+            known = Totals(n, nonfinite, mean, math.inf if m2 is None else m2, low, high) if n else Totals(nonfinite=nonfinite)
+            known.merge(more)
+            row = known.row(cell)
             updates.append((*row[3:], *row[:3]))
-    backend.update(connection, UPDATE, sorted(updates, key=lambda row: row[-3:]))
+    backend.update(connection, "summary", CHANGES, KEYS, updates)
     backend.insert(connection, "summary", COLUMNS, [totals.row(cell) for cell, totals in sorted(inserts.items())])

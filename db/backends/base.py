@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from db.errors import LedgerError
+    from db.points import Points
     from db.surface import Surface
 
 Row = tuple[Any, ...]
@@ -49,6 +50,10 @@ class Backend(ABC):
         """A time as the value of a parameter."""
 
     @abstractmethod
+    def times(self, column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+        """A column of times as `insert_arrow` takes them."""
+
+    @abstractmethod
     def lock_writes(self, connection: Connection) -> None:
         """Let one transaction at a time insert rows: ids stay dense, and two writers can't deadlock."""
 
@@ -65,6 +70,10 @@ class Backend(ABC):
         """Insert many rows as fast as the driver can."""
 
     @abstractmethod
+    def insert_points(self, connection: Connection, points: Points) -> None:
+        """Insert measurements."""
+
+    @abstractmethod
     def insert_arrow(self, connection: Connection, table: str, rows: pyarrow.Table) -> None:
         """The same from an Arrow table whose columns are named as the table's."""
 
@@ -73,8 +82,11 @@ class Backend(ABC):
         """Rows of a SELECT in pieces of `size`, never all in memory."""
 
     @abstractmethod
-    def update(self, connection: Connection, statement: str, rows: Sequence[Row]) -> None:
-        """Execute `statement` (with `?` in the order of each row) for each row."""
+    def update(
+        self, connection: Connection, table: str, changes: Mapping[str, str], keys: Mapping[str, str], rows: Sequence[Row], also: str = ""
+    ) -> None:
+        """Update many rows: each of `rows` holds values of the columns `changes`, then of the columns `keys` that find the row (both by
+        name with PostgreSQL's type). `also` holds further assignments, the same for all."""
 
     @abstractmethod
     def translate(self, error: Exception) -> LedgerError | None:

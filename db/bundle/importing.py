@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from db import notes, recording, summary
+from db import notes, recording
+from db.bundle import attempts
 from db.bundle.layout import FILES, check_files, columns_of, path_of
 from db.dictionaries import METHOD_CONFIG, TASK_CONFIG, next_id
 from db.errors import LedgerError
-from db.records import Attempt, Environment
+from db.records import Environment
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -69,21 +71,21 @@ class _Import:
             self._metrics(connection)
             self._runs(connection)
         trials = self._trials()
-        attempts = replicates = measurements = points = 0
+        added = replicates = measurements = points = 0
         scalars, series = _Sorted(path_of(self.folder, "measurements")), _Sorted(path_of(self.folder, "curves"))
         done = 0
         for batch in _batches(path_of(self.folder, "attempts"), ATTEMPTS):
             last = batch.column("attempt_id")[-1].as_py()
-            values, curves = scalars.until(last), series.until(last)
             with recording.no_garbage_collection(), self.ledger.transaction() as connection:
-                added = self._attempts(connection, batch, values, curves)
-            attempts, replicates = attempts + added[0], replicates + added[1]
-            measurements, points = measurements + added[2], points + added[3]
+                stored = attempts.store(self.backend, self.dictionaries, connection, batch)
+                measurements += attempts.store_measurements(self.backend, connection, stored, scalars.until(last), self.metrics)
+                points += attempts.store_curves(self.backend, connection, stored, series.until(last), self.metrics)
+            added, replicates = added + stored.attempts, replicates + stored.replicates
             done += batch.num_rows
             if self.progress is not None:
                 self.progress(done, self.total)
         self._audits()
-        return Imported(trials, attempts, replicates, measurements, points)
+        return Imported(trials, added, replicates, measurements, points)
 
     # -- what attempts point to -----------------------------------------------------------------------------------------------------
     def _rows(self, name: str) -> list[dict[str, Any]]:
@@ -171,127 +173,87 @@ class _Import:
         return added
 
     def _trial_batch(self, connection: Connection, batch: pa.RecordBatch) -> int:
-        keys = batch.column("trial").to_pylist()
-        query = f"SELECT key FROM trial WHERE {self.backend.member('key', 'keys')}"
-        have = {key for (key,) in self.backend.rows(connection, query, {"keys": self.backend.keys(keys)})}
-        rows = [row for row in batch.to_pylist() if row["trial"] not in have]
-        names = {"version": "version", "params": "params"}
-        task_keys = [tuple(row[f"task_{c}" if c in names else c] for c in TASK_CONFIG) for row in rows]
-        method_keys = [tuple(row[f"method_{c}" if c in names else c] for c in METHOD_CONFIG) for row in rows]
-        tasks = self.dictionaries.task_configs(connection, task_keys)
-        methods = self.dictionaries.method_configs(connection, method_keys)
+        """Insert the trials that the ledger lacks; returns how many."""
+        table = pa.Table.from_batches([batch])
         first = next_id(self.backend, connection, "trial")
-        new = [
-            # done follows from an attempt; a lease was another ledger's
-            (first + i, row["trial"], tasks[task], methods[method], row["seed"], _state(row["state"]), 0)
-            for i, (row, task, method) in enumerate(zip(rows, task_keys, method_keys, strict=True))
-        ]
-        self.backend.insert(connection, "trial", ("id", "key", "task_config_id", "method_config_id", "seed", "state", "attempts"), new)
-        return len(new)
+        if first > 1:
+            query = f"SELECT key FROM trial WHERE {self.backend.member('key', 'keys')}"
+            have = self.backend.rows(connection, query, {"keys": self.backend.keys(table.column("trial").to_pylist())})
+            if have:
+                table = table.filter(pc.invert(pc.is_in(table.column("trial"), pa.array([key for (key,) in have]))))
+        if not table.num_rows:
+            return 0
+        names = {"version": "version", "params": "params"}
+        state = table.column("state").cast(pa.string())
+        closed = pc.is_in(state, pa.array(["failed", "quarantined"]))
+        columns = {
+            "id": np.arange(first, first + table.num_rows),
+            "key": table.column("trial"),
+            "task_config_id": _configs(
+                table, [f"task_{c}" if c in names else c for c in TASK_CONFIG], partial(self.dictionaries.task_configs, connection)
+            ),
+            "method_config_id": _configs(
+                table, [f"method_{c}" if c in names else c for c in METHOD_CONFIG], partial(self.dictionaries.method_configs, connection)
+            ),
+            "seed": table.column("seed"),
+            "state": pc.if_else(closed, state, "pending"),  # done follows from an attempt; a lease was another ledger's
+            "attempts": np.zeros(table.num_rows, dtype=np.int64),
+        }
+        self.backend.insert_arrow(connection, "trial", pa.table(columns))
+        return len(table)
 
     def _audits(self) -> None:
-        statement = (
-            "INSERT INTO audit (attempt_id, condition, verdict, tolerance, deviation, metric, at) "
-            "SELECT id, ?, ?, ?, ?, ?, ? FROM attempt WHERE key = ? ON CONFLICT (attempt_id) DO NOTHING"
-        )
-        columns = ("condition", "verdict", "tolerance", "deviation", "metric", "at", "attempt")
-        rows = [{**row, "at": self._time(row["at"])} for row in self._rows("audits")]
+        rows = self._rows("audits")
         with self.ledger.transaction() as connection:
-            self.backend.update(connection, statement, [tuple(row[column] for column in columns) for row in rows])
-
-    # -- attempts -------------------------------------------------------------------------------------------------------------------
-    def _attempts(self, connection: Connection, batch: pa.RecordBatch, values: pa.Table, curves: pa.Table) -> tuple[int, int, int, int]:
-        rows = batch.to_pylist()
-        by_key = {row["attempt"]: row for row in rows}
-        attempts = recording.unseen(self.backend, connection, [_attempt(row) for row in rows])
-        if not attempts:
-            return 0, 0, 0, 0
-        first = next_id(self.backend, connection, "attempt")
-        stored = recording.store_attempts(self.backend, self.dictionaries, connection, attempts, first)
-        # Bundle ids ascend within the batch, so both maps are arrays over its range.
-        low = rows[0]["attempt_id"]
-        ids = np.zeros(rows[-1]["attempt_id"] - low + 1, dtype=np.int64)
-        arms = np.full(len(ids), -1, dtype=np.int64)
-        cells: dict[tuple[int, int], int] = {}
-        for number, (attempt, item) in enumerate(zip(attempts, stored, strict=True)):
-            at = by_key[attempt.id]["attempt_id"] - low
-            ids[at] = first + number
-            if item.accepted:
-                arms[at] = cells.setdefault(item.arm, len(cells))
-        measured = self._points(connection, "measurement", values, ids, low)
-        accepted = arms[measured.attempt - low] >= 0
-        summary.add(
-            self.backend,
-            connection,
-            summary.totals_of_columns(
-                list(cells), arms[measured.attempt - low][accepted], measured.metric[accepted], measured.value[accepted]
-            ),
-        )
-        points = self._points(connection, "curve_point", curves, ids, low)
-        replicates = sum(not item.accepted and attempt.outcome == "ok" for attempt, item in zip(attempts, stored, strict=True))
-        return len(attempts), replicates, len(measured.attempt), len(points.attempt)
-
-    def _points(self, connection: Connection, table: str, rows: pa.Table, ids: np.ndarray, low: int) -> _Points:
-        """Insert the rows of new attempts; returns them with the ledger's metric ids and the bundle's attempt ids."""
-        attempt = rows.column("attempt_id").to_numpy()
-        new = ids[attempt - low] > 0
-        if not new.all():
-            rows, attempt = rows.filter(pa.array(new)), attempt[new]
-        metric = self.metrics[rows.column("metric_id").to_numpy()]
-        columns: dict[str, pa.Array | pa.ChunkedArray] = {"attempt_id": pa.array(ids[attempt - low]), "metric_id": pa.array(metric)}
-        if "step" in rows.column_names:
-            columns["step"] = rows.column("step")
-        columns |= {"value": rows.column("value"), "kind": rows.column("kind").cast(pa.string())}
-        self.backend.insert_arrow(connection, table, pa.table(columns))
-        return _Points(attempt, metric, rows.column("value").to_numpy(zero_copy_only=False))
-
-
-@dataclass(frozen=True, slots=True)
-class _Points:
-    """Columns of equal length; `value` is nan where it is not finite."""
-
-    attempt: np.ndarray
-    metric: np.ndarray
-    value: np.ndarray
+            for start in range(0, len(rows), ATTEMPTS):
+                some = rows[start : start + ATTEMPTS]
+                member = self.backend.member("a.key", "keys")
+                query = (
+                    f"SELECT a.key, a.id FROM attempt a LEFT JOIN audit x ON x.attempt_id = a.id WHERE {member} AND x.attempt_id IS NULL"
+                )
+                keys = self.backend.keys([row["attempt"] for row in some])
+                ids: dict[str, int] = dict(self.backend.rows(connection, query, {"keys": keys}))
+                columns = ("attempt_id", "condition", "verdict", "tolerance", "deviation", "metric", "at")
+                new = [{**row, "attempt_id": ids[row["attempt"]], "at": self._time(row["at"])} for row in some if row["attempt"] in ids]
+                self.backend.insert(connection, "audit", columns, [tuple(row[column] for column in columns) for row in new])
 
 
 class _Sorted:
-    """Rows of a Parquet file in the order of attempt_id, handed out piece by piece."""
+    """Rows of a Parquet file in the order of attempt_id, handed out in pieces: small ones, because memory that was just used is fast."""
 
     def __init__(self, path: Path) -> None:
         self._batches = pq.ParquetFile(path).iter_batches()
-        self._rest: list[pa.Table] = [pq.read_schema(path).empty_table()]
+        self._rest = pq.read_schema(path).empty_table()
 
-    def until(self, last: int) -> pa.Table:
-        """The next rows whose attempt_id is at most `last`."""
-        found = []
+    def until(self, last: int) -> Iterator[pa.Table]:
+        """The next rows whose attempt_id is at most `last`; no attempt is in two pieces."""
         while True:
-            for table in self._rest:
-                at = int(np.searchsorted(table.column("attempt_id").to_numpy(), last, side="right"))
-                found.append(table.slice(0, at))
-                if at < table.num_rows:
-                    self._rest = [table.slice(at)]
-                    return pa.concat_tables(found)
-            batch = next(self._batches, None)
+            ids = self._rest.column("attempt_id").to_numpy()
+            whole = int(np.searchsorted(ids, last, side="right"))
+            batch = next(self._batches, None) if whole == len(ids) else None
+            if batch is not None and whole:  # its first rows may belong to the last attempt seen
+                whole = int(np.searchsorted(ids, ids[-1]))
+            if whole:
+                yield self._rest.slice(0, whole)
+            self._rest = self._rest.slice(whole)
             if batch is None:
-                self._rest = [found[0].slice(0, 0)]
-                return pa.concat_tables(found)
-            self._rest = [pa.Table.from_batches([batch])]
+                return
+            self._rest = pa.concat_tables([self._rest, pa.Table.from_batches([batch])])
 
 
 def _batches(path: Path, size: int) -> Iterator[pa.RecordBatch]:
     return (batch for batch in pq.ParquetFile(path).iter_batches(batch_size=size) if batch.num_rows)
 
 
-def _state(state: str) -> str:
-    return state if state in ("failed", "quarantined") else "pending"
-
-
-def _attempt(row: dict[str, Any]) -> Attempt:
-    import json
-
-    return Attempt(
-        row["attempt"], row["trial"], row["run"], row["outcome"], row["started"], row["finished"], row["seconds"], row["cpu_seconds"],
-        row["worker"], row["environment"], info=json.loads(row["info"]), error=row["error"], traceback=row["traceback"],
-        stdout=row["stdout"], stderr=row["stderr"], next_state="done" if row["outcome"] == "ok" else "leased", block=row.get("block"),
-    )  # fmt: skip
+def _configs(table: pa.Table, columns: list[str], ids: Callable[[list[tuple[Any, ...]]], dict[Any, int]]) -> np.ndarray:
+    """The ledger's id of each row's configuration, which `ids` looks up by its values in `columns`."""
+    codes, first = np.zeros(table.num_rows, dtype=np.int64), np.zeros(1, dtype=np.int64)
+    for column in columns:
+        distinct = table.column(column).combine_chunks()
+        if not pa.types.is_dictionary(distinct.type):
+            distinct = distinct.dictionary_encode()
+        codes = codes * len(distinct.dictionary) + distinct.indices.to_numpy()
+        _, first, codes = np.unique(codes, return_index=True, return_inverse=True)
+    keys = [tuple(row.values()) for row in table.select(columns).take(first).to_pylist()]
+    found = ids(keys)
+    return np.array([found[key] for key in keys], dtype=np.int64)[codes]
