@@ -36,11 +36,12 @@ class Process:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def end(self) -> None:
-        """SIGTERM, then SIGKILL to its session: Ray's processes are its children."""
-        self._process.send_signal(signal.SIGTERM)
+    def end(self, at_once: bool = False) -> None:
+        """SIGTERM, then (`at_once`: at once) SIGKILL to its process group: Ray's processes are its children."""
+        if self.alive and not at_once:
+            self._process.send_signal(signal.SIGTERM)
         try:
-            self._process.wait(timeout=20)
+            self._process.wait(timeout=0 if at_once else 20)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()

@@ -75,7 +75,9 @@ def laptop(tmp_path: Path, head: Head) -> Laptop:
 
 @pytest.mark.timeout(600)
 def test_a_suite_is_submitted_followed_pulled_and_merged_and_a_second_submission_finds_it_done(laptop: Laptop, head: Head) -> None:
+    commits = [_commit()]
     sent = laptop("submit", laptop.suite(ADD), "--json", "--tag", "nightly")
+    commits.append(_commit())  # somebody may have committed meanwhile
     assert sent.returncode == 0, sent.stderr
     job = json.loads(sent.stdout)["job"]
     followed = laptop("logs", job, "-f")
@@ -88,9 +90,8 @@ def test_a_suite_is_submitted_followed_pulled_and_merged_and_a_second_submission
     assert laptop.count("SELECT COUNT(*) FROM scores WHERE metric = 'total'") == "6"
     assert laptop.count(f"SELECT COUNT(*) FROM tags WHERE tag IN ('nightly', '{job}')") == "2"
     # the ledger names the commit that this machine sent, although the cluster has no checkout
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
-    if commit.returncode == 0:
-        assert commit.stdout.strip() in laptop("sql", "SELECT git_commit FROM environments", "--db", "local.db", "-f", "csv").stdout
+    recorded = laptop("sql", "SELECT DISTINCT git_commit FROM environments", "--db", "local.db", "-f", "csv").stdout.split()[1:]
+    assert set(recorded) <= set(commits), (recorded, commits)
     assert list((head.home / ".assay" / "parcels").iterdir()) == []
     again = laptop("submit", "suite.yaml", "-f")
     assert again.returncode == 0, again.stderr
@@ -196,6 +197,11 @@ def test_an_upload_carries_code_suite_and_plugins_and_is_the_same_file_twice(tmp
 def test_a_password_in_a_ledgers_url_is_not_shown() -> None:
     assert without_password("--db=postgresql://ann:secret@host/db") == "--db=postgresql://ann:***@host/db"
     assert without_password("~/.assay/mine/assay.db") == "~/.assay/mine/assay.db"
+
+
+def _commit() -> str:
+    """This checkout's commit; empty where there is none."""
+    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
 
 
 class _dashboard:
