@@ -45,9 +45,7 @@ def _doc(cls: type[Parametrised]) -> str:
 
 def _task(task: type[Task]) -> TaskRow:
     metrics = [
-        MetricRow(
-            task.id(), metric.id, metric.unit, metric.direction, metric.doc, metric.primary, metric.curve, metric.low, metric.high
-        )
+        MetricRow(task.id(), metric.id, metric.unit, metric.direction, metric.doc, metric.primary, metric.curve, metric.low, metric.high)
         for metric in task.metrics
     ]
     return TaskRow(task.id(), task.family, task.version, task.label, _doc(task), task.model_json_schema(), metrics)
