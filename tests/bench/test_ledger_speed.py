@@ -252,9 +252,7 @@ def adbc_ingest(folder: Path, connect: Callable[[], Any]) -> None:
 
 
 # ADBC fills tables without keys or checks from C; an import meets trials by key, keeps its keys and the leaderboard.
-@pytest.mark.xfail(
-    reason="measured 0.43 to 0.65 (SQLite) and 0.31 to 0.38 (PostgreSQL) of ADBC: half is not reached reliably", strict=False
-)
+@pytest.mark.xfail(reason="measured 0.33 to 0.65 of ADBC on SQLite, 0.31 to 0.38 on PostgreSQL: half is not reached", strict=False)
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_import_of_a_million_measurements_runs_half_as_fast_as_adbc(tmp_path: Path, database: str, request: pytest.FixtureRequest) -> None:
     folder = make_bundle(tmp_path / "million", 500, 20, 100, tmp_path)
