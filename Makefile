@@ -5,7 +5,7 @@ BIN := .venv/bin
 DB ?= assay.db
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test test-all lint bench install install-dev constraints clean
+.PHONY: demo test test-all lint bench install install-dev constraints verdicts clean
 
 demo: install
 	@$(BIN)/assay run quickstart --db $(DB)
@@ -26,6 +26,12 @@ lint: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+verdicts: install # docs/verdicts-*.md, from the recorded runs alone
+	@for family in $(notdir $(wildcard docs/recorded/*)); do \
+	  rm -f .verdicts.db && $(BIN)/assay import docs/recorded/$$family --db .verdicts.db >/dev/null && \
+	  $(BIN)/assay claims $$family --no-record --format markdown --db .verdicts.db > docs/verdicts-$$family.md || exit 1; \
+	done; rm -f .verdicts.db*
 
 constraints: # after a dependency was added to pyproject.toml and installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
