@@ -67,11 +67,6 @@ class Cluster:
         found = self._json("/api/v0/nodes?filter_keys=state&filter_predicates=%3D&filter_values=ALIVE&limit=10000")
         return [node["resources_total"] for node in found["data"]["result"]["result"]]
 
-    def autoscaler_report(self) -> dict[str, Any]:
-        """What Ray's autoscaler last said; an empty mapping when there is none to speak of."""
-        status = self._json("/api/cluster_status")["data"].get("clusterStatus") or {}
-        return status.get("autoscalerReport") or {}
-
     def submit(self, entrypoint: str, job: str, package: Path | None = None, metadata: Mapping[str, str] | None = None) -> None:
         """Start `entrypoint` (a shell command) as the Ray job `job`, in a folder with the content of the zip file `package`."""
         with self._translated():

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from reports.document import Block, Code, Document, Facts, Plot, Section, Table, Text
 from reports.render.clean import printable, short
 
+#: Characters of a cell: a claim's statement fits, a hostile name of ten kilobytes does not.
+CELL = 400
+
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~$]|^[#+=>-]|^\d+(?=[.)](?:\s|$)))")
 
 
@@ -67,7 +70,7 @@ def table(block: Table) -> list[str]:
     ]
     for row in block.rows:
         texts = [
-            f"**{escape(cell.text, 96)}**" if cell.tone == "best" and cell.text.strip() else escape(cell.text, 96) for cell in row.cells
+            f"**{escape(cell.text, CELL)}**" if cell.tone == "best" and cell.text.strip() else escape(cell.text, CELL) for cell in row.cells
         ]
         lines.append("| " + " | ".join(texts) + " |")
     return lines
