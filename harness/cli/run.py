@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -57,10 +58,34 @@ class RunOptions:
     workers: int | None
     address: str | None
     device: str
-    budget: str | None
-    max_trials: int | None
     as_json: bool
     tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What may still be spent on starting trials: seconds and trials; None: no limit."""
+
+    seconds: float | None = None
+    trials: int | None = None
+
+    @property
+    def spent(self) -> bool:
+        return (self.seconds is not None and self.seconds <= 0) or (self.trials is not None and self.trials <= 0)
+
+    def less(self, seconds: float, trials: int) -> Budget:
+        """What is left of it."""
+        left = None if self.seconds is None else max(0.0, self.seconds - seconds)
+        return Budget(left, None if self.trials is None else max(0, self.trials - trials))
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How one run of a suite ended: exit code, trials that got an attempt, trials left."""
+
+    code: int
+    tried: int = 0
+    left: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +120,12 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run a suite: only trials that the ledger lacks. With --json, stdout carries one event per line."""
-    options = RunOptions(db, engine, workers, address, device, budget, max_trials, as_json, tuple(tag or ()))
+    options = RunOptions(db, engine, workers, address, device, as_json, tuple(tag or ()))
+    loaded, again = load(suite), Retry() if retry_failed else None
+    allowed = _budget(loaded, budget, max_trials)
     if until_resolved:
-        code = _run_until_resolved(suite, options, Retry() if retry_failed else None, max_seeds)
-    else:
-        code = run_suite(load(suite), options, Retry() if retry_failed else None)
-    raise typer.Exit(code)
+        raise typer.Exit(_run_until_resolved(loaded, options, allowed, again, max_seeds))
+    raise typer.Exit(run_suite(loaded, options, allowed, again).code)
 
 
 def load(suite: str) -> LoadedSuite:
@@ -128,22 +153,32 @@ def retry(
 
     if unknown := sorted(set(outcome or ()) - set(OUTCOMES) - {"quarantined"}):
         raise typer.BadParameter(f"{unknown[0]!r} is no outcome; outcomes are {', '.join(OUTCOMES)}, quarantined.", param_hint="--outcome")
-    options = RunOptions(db, engine, workers, address, device, budget, None, as_json, tuple(tag or ()))
-    raise typer.Exit(run_suite(load(suite), options, Retry(frozenset(outcome) if outcome else None, timeout, only=True)))
+    options = RunOptions(db, engine, workers, address, device, as_json, tuple(tag or ()))
+    loaded = load(suite)
+    again = Retry(frozenset(outcome) if outcome else None, timeout, only=True)
+    raise typer.Exit(run_suite(loaded, options, _budget(loaded, budget, None), again).code)
 
 
-def run_suite(loaded: LoadedSuite, options: RunOptions, retry: Retry | None, configs: frozenset[Config] | None = None) -> int:
-    """Plan, run (only trials of `configs` where given), report; returns the run's exit code."""
+def _budget(loaded: LoadedSuite, time: str | None, trials: int | None) -> Budget:
+    """The command line's budget, else the suite's."""
+    from harness.units import parse_duration
+
+    try:
+        seconds = parse_duration(time) if time else loaded.suite.budget.time
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--budget") from None
+    return Budget(seconds, trials if trials is not None else loaded.suite.budget.trials)
+
+
+def run_suite(
+    loaded: LoadedSuite, options: RunOptions, budget: Budget, retry: Retry | None, configs: frozenset[Config] | None = None
+) -> Ended:
+    """Plan, run (only trials of `configs` where given), report."""
     from harness.fixtures import FixtureStore, default_cache
     from harness.plan import damaged_fixtures, make_plan
     from harness.resolve import only
-    from harness.units import parse_duration
     from tasks.registry import REGISTRY
 
-    try:
-        seconds = parse_duration(options.budget) if options.budget else None
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--budget") from None
     store = FixtureStore(default_cache())
     console = stderr()
     with open_ledger(options.db, create=True) as ledger:
@@ -169,29 +204,32 @@ def run_suite(loaded: LoadedSuite, options: RunOptions, retry: Retry | None, con
             console.print(f"{loaded.suite.name}: nothing to do, {len(plan.done)} of {len(plan.trials)} trials are done{failed}.")
             if options.as_json:
                 _print_summary(len(plan.trials), len(plan.done), len(plan.failed), 0)
-            return EXIT_FAILED_TRIALS if plan.failed else 0
-        budget = loaded.suite.budget
-        limit = seconds if seconds is not None else budget.time
-        trials = options.max_trials if options.max_trials is not None else budget.trials
+            return Ended(EXIT_FAILED_TRIALS if plan.failed else 0)
         tagged = replace(options, tags=(*loaded.suite.tags, *options.tags))
-        summary = _execute(plan, ledger, tagged, limit, trials)
-    return _conclude(plan, summary, options.as_json)
+        summary = _execute(plan, ledger, tagged, budget)
+    return Ended(_conclude(plan, summary, options.as_json), summary.done + summary.failed, summary.left)
 
 
-def _run_until_resolved(suite: str, options: RunOptions, retry: Retry | None, max_seeds: int) -> int:
-    """Run, look, add seeds to what is undecided, until nothing is or the seeds are used up; returns the last run's exit code."""
+def _run_until_resolved(loaded: LoadedSuite, options: RunOptions, budget: Budget, retry: Retry | None, max_seeds: int) -> int:
+    """Run, look, add seeds to what is undecided, until nothing is, the seeds are used up or the budget of all looks together is; returns
+    the last run's exit code. No look is taken at seeds that the budget cut short: the error rate holds for complete looks only."""
     from harness.fixtures import FixtureStore, default_cache
     from harness.plan import make_plan
     from harness.resolve import schedule, undecided, with_seeds
     from tasks.registry import REGISTRY
 
-    loaded, console = load(suite), stderr()
+    console = stderr()
     levels, code = schedule(loaded, max_seeds), 0
     configs: frozenset[Config] | None = None
     for number, look in enumerate(levels, 1):
         current = with_seeds(loaded, look.seeds)
-        code = run_suite(current, options, retry, configs)
+        began = monotonic()
+        ended = run_suite(current, options, budget, retry, configs)
+        code, budget = ended.code, budget.less(monotonic() - began, ended.tried)
         if code not in (0, EXIT_FAILED_TRIALS):
+            return code
+        if ended.left:
+            console.print(f"The budget ended before look {number} at {look.seeds} seeds; the same command continues.", markup=False)
             return code
         with open_ledger(options.db) as ledger:
             plan = make_plan(current, REGISTRY, ledger, FixtureStore(default_cache()))
@@ -199,6 +237,9 @@ def _run_until_resolved(suite: str, options: RunOptions, retry: Retry | None, ma
         configs = found.configs
         console.print(f"Look {number} at {look.seeds} seeds: {found.count} pairs can't be told apart yet.", markup=False)
         if not configs:
+            break
+        if budget.spent:
+            console.print("The budget ended; the same command continues.")
             break
     for board, pairs in found.pairs.items():
         for one, other in pairs:
@@ -257,7 +298,7 @@ def _ingest_spool(ledger: Ledger, db: str) -> None:
         stderr().print(f"{number} attempts that an earlier run could not store were taken from {spool_folder(db)}.")
 
 
-def _execute(plan: Plan, ledger: Ledger, options: RunOptions, budget_seconds: float | None, budget_trials: int | None) -> Summary:
+def _execute(plan: Plan, ledger: Ledger, options: RunOptions, budget: Budget) -> Summary:
     from db.records import Environment, Run
     from db.spool import Spool
     from harness.engines import make_engine
@@ -285,8 +326,8 @@ def _execute(plan: Plan, ledger: Ledger, options: RunOptions, budget_seconds: fl
                 engine,
                 settings,
                 spool=Spool(spool_folder(options.db)),
-                budget_seconds=budget_seconds,
-                budget_trials=budget_trials,
+                budget_seconds=budget.seconds,
+                budget_trials=budget.trials,
                 on_event=progress.on_event,
                 stop=stop,
             )

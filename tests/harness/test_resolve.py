@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,10 +43,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_seeds_go_only_to_the_pair_that_is_undecided(folder: Path) -> None:
-    def assay(*arguments: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def assay(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, "-m", "harness.cli", *arguments], capture_output=True, text=True, cwd=folder)
 
+    return run
+
+
+def test_seeds_go_only_to_the_pair_that_is_undecided(assay: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     done = assay("run", "suite.yaml", "--engine", "inline", "--until-resolved", "--max-seeds", "12")
     assert done.returncode == 0, done.stderr
     assert "Look 1 at 5 seeds: 1 pairs" in done.stderr
@@ -54,3 +60,17 @@ def test_seeds_go_only_to_the_pair_that_is_undecided(folder: Path) -> None:
     assert counts.stdout.split()[1:] == ["5", "12", "12"], "the outlier was decided at the first look and got no more seeds"
     again = assay("run", "suite.yaml", "--engine", "inline", "--until-resolved", "--max-seeds", "12")
     assert "nothing to do" in again.stderr
+
+
+def test_a_budget_holds_for_all_looks_together_and_no_look_is_taken_at_incomplete_seeds(
+    assay: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    command = ("run", "suite.yaml", "--engine", "inline", "--until-resolved", "--max-seeds", "12")
+    cut = assay(*command, "--max-trials", "20")
+    assert cut.returncode == 0, cut.stderr
+    assert "Look 1 at 5 seeds" in cut.stderr
+    assert "Look 2" not in cut.stderr
+    assert "The budget ended before look 2" in cut.stderr
+    count = assay("sql", "SELECT COUNT(*) FROM trials WHERE state = 'done'", "-f", "csv").stdout.split()[-1]
+    assert count == "20", "three methods at 5 seeds, then five of the next look's trials"
+    assert "Look 3 at 12 seeds" in assay(*command).stderr, "without the budget the same command continues"
