@@ -11,11 +11,11 @@ from tasks.bandit_regret.estimates import Means, Ridge, first_argmax
 from tasks.bandit_regret.protocol import ArmedMethod, Compiled, Draws, LinearMethod, Policy, Problem
 
 
-class EpsilonGreedy(LinearMethod, ArmedMethod, name="epsilon-greedy", label="ε-greedy"):
+class EpsilonGreedy(LinearMethod, ArmedMethod, name="epsilon-greedy", label="ε-greedy", knowledge=("gap",)):
     """Explores uniformly with probability min(1, c d / t) in round t, else plays the arm with the best ridge prediction.
 
     The schedule is that of Auer, Cesa-Bianchi and Fischer (2002) with the dimension d in place of the number of arms; without contexts it
-    is theirs, c K / t, on the mean reward of each arm (arms never played first).
+    is theirs, c K / t, on the mean reward of each arm (arms never played first). `gap` is what theory sets c from.
     """
 
     c: float = Field(1.0, ge=0, le=1e6, description="exploration constant; about c d ln T rounds explore (c K ln T)")

@@ -12,7 +12,7 @@ from tasks.bandit_regret.estimates import Ridge, first_argmax
 from tasks.bandit_regret.protocol import Compiled, Draws, LinearMethod, Problem
 
 
-class LinTS(LinearMethod, name="lints", label="LinTS"):
+class LinTS(LinearMethod, name="lints", label="LinTS", knowledge=("horizon", "noise_scale")):
     """Draws w ~ N(theta, v^2 V^-1) around the ridge estimate and plays argmax x'w.
 
     Agrawal and Goyal (2013), "Thompson sampling for contextual bandits with linear payoffs". Their v = R sqrt(9 d ln(t/delta)) is far too
