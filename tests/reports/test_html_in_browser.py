@@ -52,6 +52,12 @@ def open_page(browser: Any, page: Path, anchor: str) -> None:
     browser.get(f"{page.as_uri()}#{anchor}")
 
 
+def opened(browser: Any, page: str) -> None:
+    """Wait until `page` is the one that is shown: a click changes the address at once, the event that opens the page comes later."""
+    ids = "return [...document.querySelectorAll('.page.open')].map(p => p.id)"
+    webdriver.support.ui.WebDriverWait(browser, 30).until(lambda _: browser.execute_script(ids) == [page], f"{page} is not the page that is shown")
+
+
 def column(browser: Any, table: str, number: int) -> list[str]:
     script = (
         "return [...document.getElementById(arguments[0]).tBodies[0].rows].filter(r=>!r.hidden).map(r=>r.cells[arguments[1]].textContent)"
@@ -103,10 +109,10 @@ def test_every_cell_shows_the_same_sql_as_the_library_and_it_selects_its_trials(
 def test_navigation_shows_one_page_and_marks_it(browser: Any, files: tuple[Path, Path]) -> None:
     open_page(browser, files[0], "overview")
     browser.find_element("link text", "Calibration").click()
-    assert browser.execute_script("return [...document.querySelectorAll('.page.open')].map(p=>p.id)") == ["family-calibration"]
+    opened(browser, "family-calibration")
     assert browser.find_element("css selector", "nav [aria-current=page]").text == "Calibration"
     browser.back()
-    assert browser.execute_script("return document.querySelector('.page.open').id") == "overview"
+    opened(browser, "overview")
 
 
 def test_colour_scheme_follows_the_system_and_can_be_switched(browser: Any, files: tuple[Path, Path]) -> None:
