@@ -17,6 +17,7 @@ from reports.files import write
 from reports.report import report
 
 webdriver = pytest.importorskip("selenium.webdriver")
+ui = pytest.importorskip("selenium.webdriver.support.ui")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium is not installed (apt-get install chromium chromium-driver)")
 
@@ -53,9 +54,9 @@ def open_page(browser: Any, page: Path, anchor: str) -> None:
 
 
 def opened(browser: Any, page: str) -> None:
-    """Wait until `page` is the one that is shown: a click changes the address at once, the event that opens the page comes later."""
+    """Wait until `page` is the one that is shown: the event that opens it comes after the click has changed the address."""
     ids = "return [...document.querySelectorAll('.page.open')].map(p => p.id)"
-    webdriver.support.ui.WebDriverWait(browser, 30).until(lambda _: browser.execute_script(ids) == [page], f"{page} is not the page that is shown")
+    ui.WebDriverWait(browser, 30).until(lambda _: browser.execute_script(ids) == [page], f"{page} is not the page that is shown")
 
 
 def column(browser: Any, table: str, number: int) -> list[str]:
