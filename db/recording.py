@@ -150,7 +150,7 @@ def _store_scalars(
             values += map(float, attempt.metrics.values())
     ids = np.repeat(np.arange(first, first + len(attempts)), sizes)
     points = Points(ids, np.array(metrics, dtype=np.int64), np.array(values, dtype=np.float64))
-    backend.insert_points(connection, points)
+    backend.insert_points(connection, [points] if len(points) else [])
     summary.add(backend, connection, summary.collect(points, np.repeat(np.array(arm), sizes), list(arms)))
 
 

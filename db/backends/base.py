@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -70,8 +70,8 @@ class Backend(ABC):
         """Insert many rows as fast as the driver can."""
 
     @abstractmethod
-    def insert_points(self, connection: Connection, points: Points) -> None:
-        """Insert measurements."""
+    def insert_points(self, connection: Connection, pieces: Iterable[Points]) -> None:
+        """Insert measurements. `pieces` must not use the connection: it may be asked for the next one while the last is on its way."""
 
     @abstractmethod
     def insert_arrow(self, connection: Connection, table: str, rows: pyarrow.Table) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg.copy import QueuedLibpqWriter
 from sqlalchemy import Connection, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import QueuePool
@@ -112,29 +113,17 @@ class PostgresBackend(Backend):
             for row in rows:
                 copy.write_row(row)
 
-    def insert_points(self, connection: Connection, points: Points) -> None:
-        import numpy as np
-
-        finite = np.isfinite(points.value)
-        if not finite.all():
-            self.insert(connection, "measurement", MEASUREMENT, points.where(~finite).rows())
-            points = points.where(finite)
-        if not len(points):
-            return
-        # COPY's binary format: per row the number of columns, then each as length and big-endian value. Half of what text costs the server.
-        layout = [("columns", ">i2")]
-        for name, type in (("attempt", ">i8"), ("metric", ">i8"), ("value", ">f8"), ("kind", "S6")):
-            layout += [(f"{name} length", ">i4"), (name, type)]
-        statement = f"COPY measurement ({', '.join(MEASUREMENT)}) FROM STDIN (FORMAT binary)"
-        with self.driver(connection).cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(b"PGCOPY\n\xff\r\n\0" + bytes(8))
-            for start in range(0, len(points), PIECE):
-                rows = np.zeros(min(PIECE, len(points) - start), dtype=layout)
-                rows["columns"], rows["kind length"], rows["kind"] = 4, 6, b"finite"
-                for name in ("attempt", "metric", "value"):
-                    rows[f"{name} length"], rows[name] = 8, getattr(points, name)[start : start + PIECE]
-                copy.write(rows.tobytes())
-            copy.write(b"\xff\xff")
+    def insert_points(self, connection: Connection, pieces: Iterable[Points]) -> None:
+        columns = ", ".join(MEASUREMENT)
+        with self.driver(connection).cursor() as cursor:
+            writer = QueuedLibpqWriter(cursor)  # from a thread: the server stores a piece while the caller makes the next
+            with cursor.copy(f"COPY measurement ({columns}) FROM STDIN (FORMAT binary)", writer=writer) as copy:
+                copy.write(b"PGCOPY\n\xff\r\n\0" + bytes(8))
+                for points in pieces:
+                    for kind, some in points.by_kind():
+                        for start in range(0, len(some), PIECE):
+                            copy.write(_binary(some, slice(start, start + PIECE), kind))
+                copy.write(b"\xff\xff")
 
     def insert_arrow(self, connection: Connection, table: str, rows: pyarrow.Table) -> None:
         from pyarrow import BufferOutputStream, csv
@@ -166,6 +155,24 @@ class PostgresBackend(Backend):
 
     def translate(self, error: Exception) -> LedgerError | None:
         return explain(self.url, error)
+
+
+def _binary(points: Points, part: slice, kind: str) -> bytes:
+    """Rows of `measurement` in COPY's binary format, half of what text costs the server: per row the number of columns, then each column as
+    its length (-1: NULL) and its big-endian value."""
+    import numpy as np
+
+    columns: dict[str, Any] = {"attempt": points.attempt[part], "metric": points.metric[part]}
+    layout = [("columns", ">i2"), ("attempt length", ">i4"), ("attempt", ">i8"), ("metric length", ">i4"), ("metric", ">i8")]
+    layout += [("value length", ">i4")]
+    if kind == "finite":
+        layout += [("value", ">f8")]
+        columns["value"] = points.value[part]
+    rows = np.zeros(len(columns["attempt"]), dtype=[*layout, ("kind length", ">i4"), ("kind", f"S{len(kind)}")])
+    rows["columns"], rows["value length"], rows["kind length"], rows["kind"] = 4, -1, len(kind), kind.encode()
+    for name, values in columns.items():
+        rows[f"{name} length"], rows[name] = 8, values
+    return rows.tobytes()
 
 
 @lru_cache(maxsize=512)

@@ -7,7 +7,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
@@ -124,7 +124,11 @@ class SqliteBackend(Backend):
             execute(start + ", ".join([row] * TOGETHER), pieces)
         execute(start + row, rows[whole:])
 
-    def insert_points(self, connection: Connection, points: Points) -> None:
+    def insert_points(self, connection: Connection, pieces: Iterable[Points]) -> None:
+        for points in pieces:
+            self._insert_points(connection, points)
+
+    def _insert_points(self, connection: Connection, points: Points) -> None:
         import numpy as np
 
         finite = np.isfinite(points.value)

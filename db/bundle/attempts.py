@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -175,16 +175,20 @@ def _insert(
 
 def store_measurements(backend: Backend, connection: Connection, stored: Stored, pieces: Iterable[pa.Table], metrics: Integers) -> int:
     """Insert the measurements of new attempts and add them to the leaderboard's totals; returns how many."""
-    count = 0
-    totals = []
-    for rows in pieces:
-        points, arm = stored.points(rows, metrics)
-        if len(points):
-            backend.insert_points(connection, points)
-            totals.append(summary.collect(points, arm, stored.arms))
-            count += len(points)
+    sizes: list[int] = []
+    totals: list[summary.Cells | None] = []
+
+    def fresh() -> Iterator[Points]:
+        for rows in pieces:
+            points, arm = stored.points(rows, metrics)
+            if len(points):
+                yield points
+                sizes.append(len(points))
+                totals.append(summary.collect(points, arm, stored.arms))
+
+    backend.insert_points(connection, fresh())
     summary.add(backend, connection, summary.merged(totals))
-    return count
+    return sum(sizes)
 
 
 def store_curves(backend: Backend, connection: Connection, stored: Stored, pieces: Iterable[pa.Table], metrics: Integers) -> int:
