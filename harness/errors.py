@@ -34,5 +34,6 @@ class FixtureError(HarnessError):
 
 
 #: Exit codes: 0 all trials of the plan are done; 1 something of ours failed; 2 bad input; 3 the engine or the ledger could not be used;
-#: 4 a regression (assay gate); 5 the run ended with trials that failed; 130 interrupted (run the same command to continue).
-EXIT_BAD_INPUT, EXIT_UNAVAILABLE, EXIT_REGRESSION, EXIT_FAILED_TRIALS, EXIT_INTERRUPTED = 2, 3, 4, 5, 130
+#: 4 a regression (assay gate); 5 the run ended with trials that failed; 6 the budget of a guarded board is spent; 130 interrupted (run the
+#: same command to continue).
+EXIT_BAD_INPUT, EXIT_UNAVAILABLE, EXIT_REGRESSION, EXIT_FAILED_TRIALS, EXIT_BUDGET_SPENT, EXIT_INTERRUPTED = 2, 3, 4, 5, 6, 130

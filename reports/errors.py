@@ -17,3 +17,7 @@ class BadQuestion(ReportError):
 
 class NotPaired(ReportError):
     """A comparison without common (task, seed) pairs, or an unpaired test where pairs exist."""
+
+
+class BudgetSpent(ReportError):
+    """A submission to a guarded board beyond the budget of the board or of the submitter."""

@@ -12,12 +12,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from tasks.identity import content_key
 from tasks.streams import Streams
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: Version of the rules that every evaluation shares (streams, metric validation). It enters each trial key: raise it only when the same
 #: trial would give another number.
@@ -57,6 +60,20 @@ class Measured:
     metrics: Mapping[str, float]
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BoardSplit:
+    """What a guarded leaderboard is made of: development rows, which everybody gets with their labels, and board rows, whose labels only
+    the board's scorer reads.
+
+    `development` [m, ...] and `board` [n, ...] are inputs; `development_labels` [m] and `board_labels` [n] class indices, int64.
+    """
+
+    development: np.ndarray
+    development_labels: np.ndarray
+    board: np.ndarray
+    board_labels: np.ndarray
 
 
 class Parametrised(BaseModel):
@@ -228,6 +245,14 @@ class Task(Registered, ABC):
     def run_seeds(self, method: Method, seeds: Sequence[int], context: Context) -> Mapping[int, Measured]:
         """Run several seeds in one call (`seeds_together`). Each seed's result must equal, bit for bit, what it would be alone."""
         return {seed: self.run(method, seed, context) for seed in seeds}
+
+    def board_split(self, random: np.random.Generator) -> BoardSplit | None:
+        """A split for a guarded leaderboard, drawn from `random` alone; None where the task keeps none.
+
+        The generator's seed is the operator's secret. Return a split only if nobody can find the board's labels without it: rows of a data
+        set that everybody has are not hidden.
+        """
+        return None
 
     def streams(self, seed: int) -> Streams:
         """The random streams of this task and seed; two methods with the same seed see the same draws in every role but their own."""

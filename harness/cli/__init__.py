@@ -8,6 +8,7 @@ import sys
 import typer
 
 from harness.cli import (
+    board,
     cancel,
     catalogue,
     claims,
@@ -50,6 +51,7 @@ modules = (
     claims,
     why,
     compare,
+    board,
     catalogue,
     doctor,
     sql,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from db.errors import LedgerError, QueryRefused
-from harness.errors import EXIT_BAD_INPUT, EXIT_UNAVAILABLE, HarnessError
+from harness.errors import EXIT_BAD_INPUT, EXIT_BUDGET_SPENT, EXIT_UNAVAILABLE, HarnessError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,9 +37,9 @@ def exit_code_of(error: Exception) -> int | None:
     task_error = getattr(sys.modules.get("tasks.errors"), "TaskError", None)
     if task_error is not None and isinstance(error, task_error):
         return EXIT_BAD_INPUT
-    report_error = getattr(sys.modules.get("reports.errors"), "ReportError", None)
-    if report_error is not None and isinstance(error, report_error):
-        return EXIT_BAD_INPUT
+    report_errors = sys.modules.get("reports.errors")
+    if report_errors is not None and isinstance(error, report_errors.ReportError):
+        return EXIT_BUDGET_SPENT if isinstance(error, report_errors.BudgetSpent) else EXIT_BAD_INPUT
     return None
 
 

@@ -28,7 +28,7 @@ def ladder(losses: Floats, best: Floats | None, shown: float, step: float = 0.01
     """
     losses = np.asarray(losses, dtype=np.float64)
     mean = float(losses.mean())
-    rounded = round(mean / step) * step
+    rounded = round(round(mean / step) * step, 12)
     if best is None:
         return LadderAnswer(rounded, True)
     difference = losses - best
@@ -40,19 +40,26 @@ def ladder(losses: Floats, best: Floats | None, shown: float, step: float = 0.01
 
 @dataclass(frozen=True, slots=True)
 class ThresholdAnswer:
-    """`value` comes from the development split unless `hidden_used`; `overfit` says that the two splits disagreed (one unit of budget)."""
+    """`value` comes from the development split unless `overfit`: the two splits disagreed, and one unit of budget is spent."""
 
     value: float
     overfit: bool
 
 
-def thresholdout(development: float, hidden: float, n: int, rng: np.random.Generator, *, threshold: float | None = None) -> ThresholdAnswer:
-    """Answer a statistical question with the development value while it agrees with the hidden one within a noisy threshold.
+def threshold_of(n: int) -> float:
+    """The threshold for a question about `n` hidden rows, 4 / sqrt(n): twice what the mean of n values in [0, 1] varies by at most."""
+    return float(4 / np.sqrt(n))
 
-    Noise is Laplace with scale threshold / 4; `threshold` defaults to 4 / sqrt(n), n the size of the hidden split.
+
+def thresholdout(development: float, hidden: float, n: int, period: np.random.Generator, question: np.random.Generator) -> ThresholdAnswer:
+    """Answer a statistical question about `n` hidden rows with the development value while it agrees with the hidden one within a noisy
+    threshold.
+
+    Noise is Laplace with scale threshold / 4. That of the threshold stays the same until a question finds the splits apart, as the proof
+    of Thresholdout wants it: `period` is the generator of the time since then, `question` that of this question.
     """
-    limit = 4 / np.sqrt(n) if threshold is None else threshold
+    limit = threshold_of(n)
     scale = limit / 4
-    if abs(development - hidden) <= limit + rng.laplace(0, 2 * scale) + rng.laplace(0, 4 * scale):
+    if abs(development - hidden) <= limit + period.laplace(0, 2 * scale) + question.laplace(0, 4 * scale):
         return ThresholdAnswer(development, False)
-    return ThresholdAnswer(float(np.clip(hidden + rng.laplace(0, scale), 0.0, 1.0)), True)
+    return ThresholdAnswer(float(np.clip(hidden + question.laplace(0, scale), 0.0, 1.0)), True)

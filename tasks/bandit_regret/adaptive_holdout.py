@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from pydantic import Field
 
-from tasks.api import Context, Measured, Method, Metric, Task
+from tasks.api import BoardSplit, Context, Measured, Method, Metric, Task
 from tasks.bandit_regret.regret import digest
 from tasks.errors import InvalidResult
 
@@ -82,6 +82,13 @@ class AdaptiveHoldout(
         answered = self._checked(mechanism.answer(agreement(train, train_labels), agreement(holdout, labels)))
         bias = (answered - agreement(fresh, truth)) / 2
         return Measured({"overfitting": abs(bias), "bias": bias, "fresh_accuracy": (agreement(fresh, truth) + 1) / 2})
+
+    def board_split(self, random: np.random.Generator) -> BoardSplit:
+        """The analyst's training and holdout sets: features -1 or 1, labels 0 or 1. Without `signal` the labels are fair coins."""
+        (train, train_labels), (holdout, labels) = (self._draw(random, self.n) for _ in range(2))
+        return BoardSplit(
+            train.astype(np.int8), (train_labels > 0).astype(np.int64), holdout.astype(np.int8), (labels > 0).astype(np.int64)
+        )
 
     def _draw(self, random: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Features [n, d] and labels [n], all +-1 as float32."""

@@ -54,3 +54,16 @@ def test_an_answer_that_is_no_number_is_invalid():
 
     with pytest.raises(InvalidResult, match="must return a number"):
         AdaptiveHoldout(n=50, features=5).run(Broken(), 0, None)
+
+
+def test_board_split_comes_from_the_secret_alone_and_its_signal_is_there():
+    task = AdaptiveHoldout(n=2000, features=20, signal=1, strength=0.5)
+    one, again, other = (task.board_split(np.random.default_rng(secret)) for secret in (1, 1, 2))
+    assert all(np.array_equal(getattr(one, name), getattr(again, name)) for name in one.__dataclass_fields__)
+    assert 0.4 < (one.board_labels != other.board_labels).mean() < 0.6
+    assert (one.board.shape, one.development.shape) == ((2000, 20), (2000, 20))
+    for inputs, labels in ((one.board, one.board_labels), (one.development, one.development_labels)):
+        assert set(labels) == {0, 1}
+        agree = (inputs == 2 * labels[:, None] - 1).mean(axis=0)
+        assert agree[0] == pytest.approx(0.75, abs=0.04)
+        assert agree[1:] == pytest.approx(0.5, abs=0.05)
