@@ -19,7 +19,7 @@ from typing import Any, Literal
 from harness.engines.base import CallEnded, EngineSettings, Shape
 from harness.engines.processes import exceeds, kernel_oom_kills
 from harness.engines.serve import Marker
-from harness.engines.wire import TAIL_BYTES, Inbox, Load, Rows, read_tail, send
+from harness.engines.wire import TAIL_BYTES, Line, Load, Rows, read_tail
 from harness.engines.zygote import Exit, Zygote, kill_group
 
 #: Between the polite stop and SIGKILL: long enough to unwind Python, short enough that a hang costs little.
@@ -51,8 +51,8 @@ class Child:
         os.ftruncate(marker, Marker.SIZE)
         self._marker = Marker(marker)
         self._marker.reset()
-        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._inbox = Inbox(self._channel)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.line = Line(ours)
         self._environment: Mapping[str, Any] = {}
         self._exit: Exit | None = None
         self._closed_since: float | None = None
@@ -72,17 +72,9 @@ class Child:
             except OSError:
                 self._exit = Exit(0, 256)
 
-    def fileno(self) -> int:
-        return self._channel.fileno()
-
     @property
     def name(self) -> str:
         return f"{socket.gethostname()}:{self.pid or 0}"
-
-    @property
-    def hung_up(self) -> bool:
-        """Its channel is closed: waiting on it would return at once for ever."""
-        return self._inbox.closed
 
     @property
     def busy(self) -> bool:
@@ -100,8 +92,7 @@ class Child:
             self._reset()
         self._calls.append(call)
         self.affinity = call.affinity
-        with suppress(OSError):  # it is gone already: `pump` will say so
-            send(self._channel, (call.id, call.units, call.plugins, call.budget))
+        self.line.send((call.id, call.units, call.plugins, call.budget))  # if it is gone already, `pump` will say so
 
     def started(self, pid: int) -> None:
         """The zygote says it runs; 0: it could not be forked."""
@@ -124,15 +115,19 @@ class Child:
                 events += self._died()
         elif self._calls:
             self._enforce()
-        elif self._exit is not None or self._inbox.closed:
+        elif self._exit is not None or self.line.closed:
             self.close()
         return events
+
+    def has(self, call: int) -> bool:
+        """Whether it has been given this call and has not ended it."""
+        return any(load.id == call for load in self._calls)
 
     def cancel(self, call: int) -> None:
         """End a call that is here; unknown ids are ignored."""
         if self._calls and self._calls[0].id == call:
             self.stop("cancelled")
-        elif any(waiting.id == call for waiting in self._calls):
+        elif self.has(call):
             self._withdrawn.add(call)
 
     def stop(self, reason: StopReason) -> None:
@@ -150,7 +145,7 @@ class Child:
         self._calls.clear()
         if self.pid:  # even after its exit: what it started may live on in its process group
             kill_group(self.pid)
-        self._channel.close()
+        self.line.close()
         self._marker.close()
         for fd in self._fds:
             os.close(fd)
@@ -174,7 +169,7 @@ class Child:
 
     def _read(self) -> list[Rows | CallEnded]:
         events: list[Rows | CallEnded] = []
-        for message in self._inbox.messages():
+        for message in self.line.messages():
             call, last, cancelled, environment, packed, ended = message
             self._reported = max(self._reported, last)
             if environment is not None:
@@ -240,7 +235,7 @@ class Child:
 
     def _gone(self) -> bool:
         """The channel is closed though no exit was reported: after a moment it is dead to us (the zygote itself may be gone)."""
-        if not self._inbox.closed:
+        if not self.line.closed:
             return False
         if self._closed_since is None:
             self._closed_since = time.monotonic()

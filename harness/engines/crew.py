@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from harness.engines.base import CallEnded, EngineSettings, Shape
 from harness.engines.child import TICK_SECONDS, Child
-from harness.engines.wire import Rows, wait_readable
+from harness.engines.wire import Rows, wait
 from harness.engines.zygote import Exit, Zygote
 
 
@@ -39,9 +39,21 @@ class Crew:
             left = deadline - time.monotonic()
             if events or left <= 0:
                 return events
-            busy = any(child.busy for child in self.children)
-            fds = [child.fileno() for child in self.children if not child.hung_up] + ([self._zygote.fileno()] if self._zygote.alive else [])
-            wait_readable(fds, min(left, TICK_SECONDS) if busy else left)
+            wait(self.reading(), min(left, TICK_SECONDS) if self.busy else left, self.writing())
+
+    @property
+    def busy(self) -> bool:
+        """Some worker has a call: `poll` at least every TICK_SECONDS."""
+        return any(child.busy for child in self.children)
+
+    def reading(self) -> list[int]:
+        """Descriptors to wait for."""
+        lines = [child.line.fileno() for child in self.children if not child.line.closed]  # a closed one would be ready for ever
+        return [*lines, self._zygote.fileno()] if self._zygote.alive else lines
+
+    def writing(self) -> list[int]:
+        """Descriptors of workers that have not read all they were sent."""
+        return [child.line.fileno() for child in self.children if child.line.unsent and not child.line.closed]
 
     def close(self) -> None:
         for child in self.children:

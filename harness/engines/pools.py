@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from typing import Any
 from harness.engines.base import SHORT_SECONDS, Call, EngineSettings, Shape
 from harness.engines.fit import Node, fitting, needs, refusal
 from harness.engines.host import Host, machine_id
+from harness.engines.switchboard import Switchboard
+from harness.engines.wire import Line
 from harness.errors import EngineError
 
 #: Calls in flight per actor: one executes, the others have already travelled. Only short calls queue up behind another.
@@ -35,8 +38,13 @@ class Actor:
     handle: Any
     execute: Any  #: its method, bound once: binding costs as much as a no-op trial
     shape: Shape
+    token: bytes = b""  #: by which it is known when it connects
     calls: dict[int, Call] = field(default_factory=dict)
     affinity: str = ""
+    line: Line | None = None  #: calls travel on it; without it, as calls of the actor
+    environment: Mapping[str, Any] | None = None  #: the last that came on the line
+    owed: set[int] = field(default_factory=set)  #: calls that others do by now, but that it may still answer on its line
+    reported: dict[int, int] = field(default_factory=dict)  #: last unit of each call that was heard of on a line
     node: str = ""  #: the node it runs on; empty until it has answered: it may be waiting for a place on the cluster
     pulse: Any = None  #: the answer to "are you there?" that is awaited, since `asked`
     asked: float = 0.0
@@ -50,6 +58,16 @@ class Actor:
             return True
         return len(self.calls) < DEPTH and call.seconds <= SHORT_SECONDS and all(c.seconds <= SHORT_SECONDS for c in self.calls.values())
 
+    def hang_up(self) -> None:
+        """Close its line."""
+        if self.line is not None:
+            self.line.close()
+            self.line = None
+
+    def redeem(self, call: int) -> Any:
+        """Ask through Ray for the answer to a call, behind whatever executes."""
+        return self.handle.redeem.options(concurrency_group="work").remote(call)
+
     def control(self, method: str) -> Any:
         """A method that answers while a call executes."""
         return getattr(self.handle, method).options(concurrency_group="control")
@@ -58,8 +76,8 @@ class Actor:
 class Pools:
     """Actors by shape. While exclusive calls wait or execute, one node is reserved: theirs alone."""
 
-    def __init__(self, ray: Any, settings: EngineSettings, nursery: Path) -> None:
-        self._ray, self._settings, self._nursery = ray, settings, nursery
+    def __init__(self, ray: Any, settings: EngineSettings, nursery: Path, board: Switchboard) -> None:
+        self._ray, self._settings, self._nursery, self._board = ray, settings, nursery, board
         self.actors: list[Actor] = []
         self.away: list[Actor] = []  #: out of reach: they get no calls, but what they finish is taken
         self.greetings: dict[Any, Actor] = {}  #: answers to wait for: see `greet`
@@ -98,6 +116,7 @@ class Pools:
         for actors in (self.actors, self.away):
             if actor in actors:
                 actors.remove(actor)
+        actor.hang_up()
         with contextlib.suppress(Exception):
             self._ray.kill(actor.handle)
 
@@ -107,6 +126,14 @@ class Pools:
         if actor in before:
             before.remove(actor)
             after.append(actor)
+
+    def connect(self, token: bytes, line: Line) -> None:
+        """Somebody has connected: an actor, which is up then, or nobody that we know."""
+        actor = next((actor for actor in (*self.actors, *self.away) if secrets.compare_digest(actor.token, token)), None)
+        if actor is None:
+            line.close()
+            return
+        actor.line = line
 
     def greet(self, ref: Any) -> None:
         """An actor is up, or could not be brought up. Raises EngineError when none can be."""
@@ -184,12 +211,13 @@ class Pools:
             options["label_selector"] = {"ray.io/node-id": self._reserved}
         elif self._reserved is not None:
             options["label_selector"] = {"ray.io/node-id": f"!{self._reserved}"}
+        number = self._board.number()
         handle = (
             self._ray.remote(concurrency_groups={"control": 1, "work": 1})(Host)
             .options(**options)
-            .remote(self._settings, shape, (machine_id(), str(self._nursery)))
+            .remote(self._settings, shape, (machine_id(), str(self._nursery)), number)
         )
-        actor = Actor(handle, handle.execute.options(concurrency_group="work"), shape)
+        actor = Actor(handle, handle.execute.options(concurrency_group="work"), shape, number.token)
         self.actors.append(actor)
         self.greetings[actor.control("ping").remote()] = actor
 

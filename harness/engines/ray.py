@@ -16,7 +16,8 @@ from typing import Any
 
 from harness.engines.base import Call, CallEnded, EngineSettings, Event, Shape
 from harness.engines.pools import DEPTH, Actor, Pools, first_line
-from harness.engines.wire import pack_call
+from harness.engines.switchboard import Switchboard
+from harness.engines.wire import Rows, pack_call, wait
 from harness.engines.zygote import Zygote
 from harness.errors import EngineError
 
@@ -25,6 +26,9 @@ PULSE_SECONDS, PATIENCE_SECONDS = 5.0, 30.0
 
 #: After so long out of reach an actor is ended: it holds a place that others could use.
 ABANDON_SECONDS = 300.0
+
+#: While lines are listened to, Ray is asked for news this often.
+RAY_SECONDS = 0.02
 
 _OBJECT_STORE_BYTES = 256 << 20  #: results are kilobytes
 
@@ -42,6 +46,8 @@ class RayEngine:
         self._folder: Path | None = None  #: of our own Ray's session and of the zygote's socket
         self._zygote: Zygote | None = None
         self._pools: Pools | None = None
+        self._board: Switchboard | None = None
+        self._refs_at = 0.0
         self._queue: deque[Call] = deque()
         self._shapes: set[Shape] = set()  #: of all calls so far
         self._refs: dict[Any, tuple[Actor, int]] = {}
@@ -61,7 +67,8 @@ class RayEngine:
         self._ray, self._settings = ray, settings
         if not ray.is_initialized():
             self._connect()
-        self._pools = Pools(ray, settings, self._folder / "zygote")
+        self._board = Switchboard(self._folder / "line", ray.get_runtime_context().get_node_id(), self._network_address())
+        self._pools = Pools(ray, settings, self._folder / "zygote", self._board)
         try:
             self._pools.start(shapes)
         except EngineError:
@@ -91,6 +98,9 @@ class RayEngine:
         if self._pools is not None:
             self._pools.close()
             self._pools = None
+        if self._board is not None:
+            self._board.close()
+            self._board = None
         self._refs.clear()
         self._unheard.clear()
         if self._ours:
@@ -108,18 +118,18 @@ class RayEngine:
         assert self._pools is not None, "start the engine first"
         self._assign()
         self._watch()
-        greetings = self._pools.greetings
-        if self._refs or greetings:
-            refs = [*self._refs, *greetings]
-            ready, _ = self._ray.wait(refs, timeout=0.0 if self._events else timeout)
-            for ref in ready:
-                if ref in greetings:
-                    self._pools.greet(ref)
-                elif ref in self._refs:
-                    self._collect(ref)
-            self._assign()
-        elif not self._events:
-            time.sleep(timeout)
+        refs = [*self._refs, *self._pools.greetings]
+        if not refs:
+            self._listen(0.0 if self._events else timeout)
+        elif not any(actor.line for actor in self._pools.actors):
+            self._listen(0.0)
+            self._hear_ray(refs, 0.0 if self._events else timeout)
+        else:  # there is no waiting for both: lines first, and Ray, which takes a while to ask, now and then
+            self._listen(0.0 if self._events else min(timeout, RAY_SECONDS))
+            if time.monotonic() >= self._refs_at:
+                self._hear_ray([ref for ref in refs if ref in self._refs or ref in self._pools.greetings], 0.0)
+                self._refs_at = time.monotonic() + RAY_SECONDS
+        self._assign()
         events, self._events = self._events, []
         return events
 
@@ -159,6 +169,12 @@ class RayEngine:
                         signal.signal(number, handler)
         self._ours = True
 
+    def _network_address(self) -> str | None:
+        """Where actors on other nodes can reach this process; None when there are none, or when their connections must be encrypted."""
+        if (self._ours and not self._settings.address) or os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+            return None
+        return str(self._ray.util.get_node_ip_address())
+
     def _assign(self) -> None:
         assert self._pools is not None
         self._pools.reserve(call.shape for call in self._queue)
@@ -172,9 +188,75 @@ class RayEngine:
                 continue
             actor.calls[call.id] = call
             actor.affinity = call.affinity
-            self._refs[actor.execute.remote(pickle.dumps(pack_call(call), protocol=5))] = (actor, call.id)
+            if actor.line is not None:
+                actor.line.send(pack_call(call))
+            else:
+                self._refs[actor.execute.remote(pickle.dumps(pack_call(call), protocol=5))] = (actor, call.id)
         waiting.extend(self._queue)
         self._queue = waiting
+
+    def _listen(self, timeout: float) -> None:
+        """Take what comes on lines, waiting up to `timeout` seconds for the first."""
+        assert self._pools is not None
+        assert self._board is not None
+        actors = {actor.line.fileno(): actor for actor in (*self._pools.actors, *self._pools.away) if actor.line is not None}
+        unsent = [fd for fd, actor in actors.items() if actor.line is not None and actor.line.unsent]
+        for fd in wait([*self._board.filenos(), *actors], timeout, unsent):
+            if fd in actors:
+                self._hear(actors[fd])
+            else:
+                for token, line in self._board.arrivals():
+                    self._pools.connect(token, line)
+
+    def _hear(self, actor: Actor) -> None:
+        """Everything that has come on an actor's line."""
+        line = actor.line
+        if line is None:
+            return
+        line.flush()
+        for message in line.messages():
+            if isinstance(message, str):  # its first word
+                actor.node = message
+            else:
+                self._take(actor, message)
+        if line.closed:
+            self._cut_off(actor)
+
+    def _cut_off(self, actor: Actor) -> None:
+        """An actor's line is dead; it may be, too. Ray knows, and brings what it has not said yet."""
+        actor.hang_up()
+        for call in (*actor.calls, *actor.owed):
+            self._refs[actor.redeem(call)] = (actor, call)
+        actor.owed.clear()
+
+    def _take(self, actor: Actor, events: Sequence[Rows | CallEnded]) -> None:
+        """What an actor says of its calls, each time only what is new."""
+        for event in events:
+            late = event.call not in actor.calls
+            if isinstance(event, Rows):
+                known = actor.reported.get(event.call, -1)
+                done = [unit for unit in event.events(actor.environment) if unit.unit > known]
+                if done:
+                    actor.environment, actor.reported[event.call] = done[0].environment, done[-1].unit
+                    self._events += done
+                continue
+            actor.reported.pop(event.call, None)
+            actor.owed.discard(event.call)
+            if late:
+                self._take_back(actor)
+            else:
+                del actor.calls[event.call]
+                self._events.append(event)
+
+    def _hear_ray(self, refs: list[Any], timeout: float) -> None:
+        """Take what has come through Ray."""
+        assert self._pools is not None
+        ready, _ = self._ray.wait(refs, timeout=timeout)
+        for ref in ready:
+            if ref in self._pools.greetings:
+                self._pools.greet(ref)
+            elif ref in self._refs:
+                self._collect(ref)
 
     def _collect(self, ref: Any) -> None:
         actor, call = self._refs.pop(ref)
@@ -187,17 +269,15 @@ class RayEngine:
         except self._ray.exceptions.RayError as error:
             self._lost(actor, f"The Ray actor or its node was lost: {first_line(error)}")
             return
-        late = actor.calls.pop(call, None) is None
-        for event in events:
-            if not isinstance(event, CallEnded):
-                self._events += event.events()
-            elif not late:
-                self._events.append(event)
-        if late:
-            self._take_back(actor)
+        if not (events and isinstance(events[-1], CallEnded)):
+            events.append(CallEnded(call, "ray actor"))  # it has never arrived there
+        self._take(actor, events)
 
     def _lost(self, actor: Actor, detail: str) -> None:
         """The actor or its node is gone."""
+        if actor.line is not None:  # its last words
+            for message in actor.line.messages():
+                self._take(actor, () if isinstance(message, str) else message)
         self._give_back(actor, detail)
         self._refs = {ref: entry for ref, entry in self._refs.items() if entry[0] is not actor}
         self._unheard = [entry for entry in self._unheard if entry[0] is not actor]
@@ -212,6 +292,8 @@ class RayEngine:
 
     def _give_back(self, actor: Actor, detail: str) -> None:
         """End the calls of an actor. They are executed in order, so the oldest is the one that was being executed."""
+        if actor.line is not None:
+            actor.owed |= actor.calls.keys()
         for index, (number, call) in enumerate(actor.calls.items()):
             unit = 0 if index == 0 and len(call.units) == 1 else None
             self._events.append(CallEnded(number, "ray actor", "worker_lost", unit, detail, external=True))
@@ -248,12 +330,12 @@ class RayEngine:
             return
         for entry in [entry for entry in self._unheard if entry[0] is actor]:
             self._unheard.remove(entry)
-            self._refs[actor.control("redeem").remote(entry[1])] = entry
+            self._refs[actor.redeem(entry[1])] = entry
         self._take_back(actor)
 
     def _take_back(self, actor: Actor) -> None:
         """An actor answers again: calls go to it when nothing old is outstanding any more."""
-        if self._pools is not None and not any(other is actor for other, _ in (*self._refs.values(), *self._unheard)):
+        if self._pools is not None and not actor.owed and not any(other is actor for other, _ in (*self._refs.values(), *self._unheard)):
             self._pools.move(actor, away=False)
 
 

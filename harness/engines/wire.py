@@ -11,7 +11,7 @@ import pickle
 import select
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +23,9 @@ from harness.worker import Executed
 TAIL_BYTES = 8192
 
 _HEADER = struct.Struct("<I")
+
+#: Read at a time: as much as a socket usually holds, and small enough to cost no fresh pages.
+_PART = 1 << 16
 
 #: (unit index, started as a timestamp, seconds, cpu seconds, stdout, stderr, one tuple of TrialResult's fields per key)
 Row = tuple[int, float, float, float, str, str, tuple[tuple[Any, ...], ...]]
@@ -67,16 +70,18 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Units that a worker has finished, packed as they travelled. `saved` holds, per unit, the output that was cut off before the end."""
+    """Units that a worker has finished, packed as they travelled. `saved` holds, per unit, the output that was cut off before the end.
+    `environment` None: the same as in the Rows before."""
 
     call: int
     worker: str
-    environment: Mapping[str, Any]
+    environment: Mapping[str, Any] | None
     packed: bytes
     saved: Mapping[int, tuple[str, str]]
 
-    def events(self) -> list[UnitDone]:
-        """One UnitDone per row."""
+    def events(self, environment: Mapping[str, Any] | None = None) -> list[UnitDone]:
+        """One UnitDone per row; `environment` is for Rows that came without one."""
+        environment = self.environment or environment or {}
         rows: list[Row] = pickle.loads(self.packed)
         for number, row in enumerate(rows):
             if cut := self.saved.get(row[0]):
@@ -92,7 +97,7 @@ class Rows:
                 seconds,
                 cpu_seconds,
                 self.worker,
-                self.environment,
+                environment,
                 stdout,
                 stderr,
             )
@@ -128,46 +133,83 @@ def _read_exactly(sock: socket.socket, size: int) -> bytes | None:
     return bytes(parts)
 
 
-class Inbox:
-    """Reads messages without ever blocking: a worker that was stopped in the middle of one must not stop its coordinator too."""
+class Line:
+    """The end of a connection that never blocks: whoever supervises must not wait for somebody who has stopped reading or writing.
+
+    What the kernel does not take at once waits here; call `flush` when the socket can be written again (see `wait`).
+    """
 
     def __init__(self, sock: socket.socket) -> None:
-        self._sock, self._buffer = sock, bytearray()
-        self.closed = False
+        sock.setblocking(False)
+        self._sock, self._in, self._out = sock, bytearray(), bytearray()
+        self.closed = False  #: the other side is gone, and everything it sent has been read
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    @property
+    def unsent(self) -> bool:
+        """Some bytes wait for the other side to read."""
+        return bool(self._out)
+
+    def send(self, message: object) -> None:
+        """Send one message, now or when the kernel has room. To somebody who is gone nothing is sent: `closed` will say so."""
+        body = pickle.dumps(message, protocol=5)
+        self._out += _HEADER.pack(len(body))
+        self._out += body
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what waits."""
+        while self._out:
+            try:
+                sent = self._sock.send(self._out)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._out.clear()
+                return
+            del self._out[:sent]
 
     def messages(self) -> Iterator[Any]:
-        """Every complete message that has arrived. Sets `closed` when the other side is gone."""
+        """Every complete message that has arrived."""
         while not self.closed:
             try:
-                part = self._sock.recv(1 << 20, socket.MSG_DONTWAIT)
+                part = self._sock.recv(_PART)
             except BlockingIOError:
                 break
             except OSError:
                 part = b""
             if part:
-                self._buffer += part
+                self._in += part
             else:
                 self.closed = True
-        while len(self._buffer) >= _HEADER.size:
-            (size,) = _HEADER.unpack_from(self._buffer)
-            if len(self._buffer) < _HEADER.size + size:
+        while len(self._in) >= _HEADER.size:
+            (size,) = _HEADER.unpack_from(self._in)
+            if len(self._in) < _HEADER.size + size:
                 break
-            body = bytes(self._buffer[_HEADER.size : _HEADER.size + size])
-            del self._buffer[: _HEADER.size + size]
+            body = bytes(memoryview(self._in)[_HEADER.size : _HEADER.size + size])
+            del self._in[: _HEADER.size + size]
             yield pickle.loads(body)
 
+    def close(self) -> None:
+        self.closed = True
+        self._sock.close()
 
-def wait_readable(fds: list[int], timeout: float) -> list[int]:
-    """Those of `fds` that can be read, waiting up to `timeout` seconds for the first."""
+
+def wait(reading: Iterable[int], timeout: float, writing: Iterable[int] = ()) -> list[int]:
+    """Those descriptors that can be read or written, waiting up to `timeout` seconds for the first."""
     poller = select.poll()
-    for fd in fds:
+    for fd in reading:
         poller.register(fd, select.POLLIN)
+    for fd in writing:
+        poller.register(fd, select.POLLIN | select.POLLOUT)
     return [fd for fd, _ in poller.poll(max(0.0, timeout) * 1000)]
 
 
 def read_tail(fd: int, limit: int) -> str:
     """The last `limit` bytes of a file as text."""
-    size = os.fstat(fd).st_size
+    size = os.lseek(fd, 0, os.SEEK_END)  # a third of what fstat costs, and these files are written by appending only
     if not size:
         return ""
     tail = os.pread(fd, limit, max(0, size - limit)).decode(errors="replace")

@@ -155,11 +155,11 @@ class _Nursery:
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
 
     def serve(self) -> None:
-        from harness.engines.wire import wait_readable
+        from harness.engines.wire import wait
 
         listening = [] if self._listener is None else [self._listener.fileno()]
         while True:
-            ready = wait_readable([*self._supervisors, *listening, self._wake_read], 60.0)
+            ready = wait([*self._supervisors, *listening, self._wake_read], 60.0)
             if self._wake_read in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake_read, 4096)
