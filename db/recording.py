@@ -29,7 +29,10 @@ ATTEMPT = (
     "environment_id", "error", "info", "block",
 )  # fmt: skip
 ATTEMPT_TEXT = ("attempt_id", "traceback", "stdout", "stderr")
+MEASUREMENT = ("attempt_id", "metric_id", "value", "kind")
 CURVE_POINT = ("attempt_id", "metric_id", "step", "value", "kind")
+#: So few values go in one by one: numpy's overhead is worth a hundred, and who commits each attempt alone would always pay it.
+FEW_VALUES = 32
 MOVED = {"state": "text", "attempts": "bigint", "accepted_id": "bigint", "last_id": "bigint"}
 #: The same for an attempt that arrives late and must not take a lease away.
 LATE = {"attempts": "bigint", "last_id": "bigint"}
@@ -148,6 +151,15 @@ def _store_scalars(
         if attempt.metrics:
             metrics += map(metric_ids[item.trial.task].__getitem__, attempt.metrics)
             values += map(float, attempt.metrics.values())
+    if len(values) <= FEW_VALUES:
+        places = [(identity, item) for identity, (size, item) in enumerate(zip(sizes, stored, strict=True), first) for _ in range(size)]
+        rows = [(identity, metric, *typed(value)) for (identity, _), metric, value in zip(places, metrics, values, strict=True)]
+        backend.insert(connection, "measurement", MEASUREMENT, rows)
+        accepted = zip(places, metrics, values, strict=True)
+        summary.add_few(
+            backend, connection, [(summary.Cell(*item.arm, metric), value) for (_, item), metric, value in accepted if item.accepted]
+        )
+        return
     ids = np.repeat(np.arange(first, first + len(attempts)), sizes)
     points = Points(ids, np.array(metrics, dtype=np.int64), np.array(values, dtype=np.float64))
     backend.insert_points(connection, [points] if len(points) else [])

@@ -19,7 +19,7 @@ from db.points import Block, Floats, Integers, Points
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from db.backends.base import Backend
+    from db.backends.base import Backend, Row
 
 
 #: Beyond this, sums and differences of values can exceed the largest double.
@@ -219,17 +219,35 @@ def add(backend: Backend, connection: Connection, new: Cells | None) -> None:
     """Merge `new` into the stored totals, in the caller's exclusive transaction."""
     if new is None:
         return
-    tasks, methods = np.unique(new.task_config).tolist(), np.unique(new.method_config).tolist()
-    query = (
-        "SELECT task_config_id, method_config_id, metric_id, n, nonfinite, mean, m2, low, high FROM summary "
-        f"WHERE {backend.member('task_config_id', 'tasks')} AND {backend.member('method_config_id', 'methods')}"
-    )
-    stored = backend.rows(connection, query, {"tasks": backend.keys(tasks), "methods": backend.keys(methods)})
+    stored = _stored(backend, connection, np.unique(new.task_config).tolist(), np.unique(new.method_config).tolist())
     rows = new.rows()
     if not stored and len({row[:3] for row in rows}) == len(rows):
         backend.insert(connection, "summary", COLUMNS, rows)
         return
-    inserts = new.totals()
+    _merge(backend, connection, stored, new.totals())
+
+
+def add_few(backend: Backend, connection: Connection, values: Sequence[tuple[Cell, float]]) -> None:
+    """What `collect` and `add` do, for a handful of values."""
+    columns: dict[Cell, list[float | None]] = {}
+    for cell, value in values:
+        columns.setdefault(cell, []).append(value if math.isfinite(value) else None)
+    if columns:
+        stored = _stored(backend, connection, list({cell.task_config for cell in columns}), list({cell.method_config for cell in columns}))
+        _merge(backend, connection, stored, {cell: _of(column) for cell, column in columns.items()})
+
+
+def _stored(backend: Backend, connection: Connection, tasks: Sequence[int], methods: Sequence[int]) -> list[Row]:
+    """Stored totals of these configurations, without `sd`."""
+    query = (
+        "SELECT task_config_id, method_config_id, metric_id, n, nonfinite, mean, m2, low, high FROM summary "
+        f"WHERE {backend.member('task_config_id', 'tasks')} AND {backend.member('method_config_id', 'methods')}"
+    )
+    return backend.rows(connection, query, {"tasks": backend.keys(tasks), "methods": backend.keys(methods)})
+
+
+def _merge(backend: Backend, connection: Connection, stored: Sequence[Row], inserts: dict[Cell, Totals]) -> None:
+    """Update the `stored` totals that `inserts` adds to; what is left of it is new."""
     updates = []
     for task, method, metric, n, nonfinite, mean, m2, low, high in stored:
         cell = Cell(task, method, metric)

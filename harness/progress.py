@@ -85,11 +85,11 @@ class RunState:
         }
         self._expected = {planned.trial.key: planned.seconds for planned in plan.todo}
         self._expected |= {fixture.key: fixture.seconds for fixture in plan.fixtures if not fixture.present}
-        self._planned_seconds = plan.seconds
+        self._planned_seconds = self._left = plan.seconds
 
     def update(self, event: ProgressEvent) -> None:
         if isinstance(event, (TrialFinished, TrialElsewhere, FixtureBuilt)):
-            self._expected.pop(event.key, None)
+            self._left -= self._expected.pop(event.key, 0.0)
         if isinstance(event, TrialFinished):
             self._finished(event)
         elif isinstance(event, TrialElsewhere):
@@ -131,7 +131,7 @@ class RunState:
             return 0.0
         if not (workers := self.working.workers):
             return None
-        left, prior = sum(self._expected.values()), PRIOR_SHARE * self._planned_seconds
+        left, prior = max(0.0, self._left), PRIOR_SHARE * self._planned_seconds
         done, spent = self._planned_seconds - left, self.elapsed * workers
         building = sum(self._expected.get(key, 0.0) for key in self.building)
         running = self.working.running * (left - building) / max(1, len(self._expected) - len(self.building))

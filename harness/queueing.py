@@ -54,7 +54,7 @@ class Item:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return tuple(planned.trial.key for planned in self.trials)
+        return (self.trials[0].trial.key,) if len(self.trials) == 1 else tuple([planned.trial.key for planned in self.trials])
 
     @property
     def shape(self) -> Shape:
@@ -68,6 +68,8 @@ class Item:
         return self.trials[0].fixtures[0] if self.trials[0].fixtures else self.trials[0].trial.task
 
     def seconds(self, costs: Costs) -> float:
+        if len(self.trials) == 1:
+            return costs.seconds(self.trials[0])
         return self.fixture.seconds if self.fixture else sum(map(costs.seconds, self.trials))
 
     def unit(self) -> Unit:
@@ -81,9 +83,9 @@ class Item:
             trial.task_params,
             trial.method,
             trial.method_params,
-            tuple(planned.trial.seed for planned in self.trials),
+            (trial.seed,) if len(self.trials) == 1 else tuple([planned.trial.seed for planned in self.trials]),
             self.keys,
-            sum(planned.timeout for planned in self.trials),
+            sum([planned.timeout for planned in self.trials]),
         )
 
 

@@ -37,17 +37,19 @@ class Recorder:
         self._attempts: list[Attempt] = []
         self._environments: dict[str, Environment] = {}
         self._known: set[str] = set()  #: environments that the ledger holds
-        self._last: tuple[Mapping[str, Any], str] | None = None
+        self._digests: dict[int, tuple[Mapping[str, Any], str]] = {}  #: by identity, of the contents seen last
         self._oldest = 0.0
         self._retry_at: float | None = None  #: None: the ledger is there
         self.recorded = 0  #: attempts that reached the ledger
 
     def environment(self, content: Mapping[str, Any]) -> str:
         """The hash of an environment's content, which is recorded with the next group unless the ledger has it."""
-        if self._last is not None and self._last[0] is content:
-            return self._last[1]
+        if (known := self._digests.get(id(content))) is not None:
+            return known[1]
         digest = content_key(content)
-        self._last = (content, digest)
+        if len(self._digests) >= 64:  # of more workers than these, or from a Ray that copies it with every answer
+            self._digests.clear()
+        self._digests[id(content)] = (content, digest)
         if digest not in self._known:
             self._environments[digest] = Environment(digest, content)
         return digest

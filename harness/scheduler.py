@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from db.ledger import Ledger
 from db.records import Outcome
@@ -30,6 +30,7 @@ from harness.progress_events import (
 from harness.queueing import CALL_BUDGET, Costs, Item, ReadyQueue, group_items
 from harness.recorder import GROUP_ATTEMPTS, Recorder
 from harness.settling import Settler
+from harness.signals import NeverStop, StopRequest
 
 #: The longest the loop sleeps: limits, commits and Ctrl-C are looked at this often.
 POLL_SECONDS = 0.1
@@ -46,28 +47,6 @@ BARREN_LOSSES = 20
 
 #: Calls of lost workers whose results would still be taken if they came.
 GHOSTS = 1000
-
-
-class StopRequest(Protocol):
-    """What a run looks at to know whether to go on (see harness.signals.Stop)."""
-
-    def is_set(self) -> bool:
-        """Start nothing new; finish what runs."""
-        ...
-
-    def now(self) -> bool:
-        """Cancel what runs, too."""
-        ...
-
-
-class NeverStop:
-    """The StopRequest of a run that nobody interrupts."""
-
-    def is_set(self) -> bool:
-        return False
-
-    def now(self) -> bool:
-        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +127,7 @@ class _Scheduler:
         self._in_flight: Counter[Shape] = Counter()
         self._ghosts: dict[int, _Running] = {}
         self._call_ids = itertools.count()
+        self._mean = plan.seconds / max(1, len(plan.todo))  #: expected seconds of a trial
         self._barren = 0
         self._working_at = 0.0
         self._cancelling = False
@@ -159,6 +139,7 @@ class _Scheduler:
         self._ledger.submit(self._run_id, plan.trials)
         self._enqueue()
         self._leases.free_the_dead()
+        gc.freeze()  # the plan lives until the end: looking for garbage in it, again and again, made each of 10^5 trials a third dearer
         try:
             self._engine.start(self._settings, list(self._queues) or [Shape()])
             while self._step():
@@ -169,6 +150,7 @@ class _Scheduler:
                 in_ledger = self._recorder.close()
             finally:
                 self._leases.release()
+                gc.unfreeze()
         ended = self._settler
         left = self._left()
         interrupted = self._stop.is_set() and left > 0
@@ -223,9 +205,8 @@ class _Scheduler:
         self._working_at = now + 1.0
         running = sum(len(running.items[index].trials) for running in self._running.values() for index in running.open)
         waiting = self._left() - running
-        mean = self._plan.seconds / max(1, len(self._plan.todo))
         workers = sum(map(self._engine.workers, list(self._queues)[:1]))
-        self._emit(Working(running, waiting, workers, (running + waiting) * mean))
+        self._emit(Working(running, waiting, workers, (running + waiting) * self._mean))
 
     # -- queues -----------------------------------------------------------------------------------------------------------------------
     def _enqueue(self) -> None:
@@ -305,8 +286,9 @@ class _Scheduler:
             self._settler.ended_elsewhere(key, status.state)
 
     def _submit(self, shape: Shape, items: Sequence[Item]) -> None:
-        items = [item for item in items if not (item.trials and all(map(self._settler.is_settled_late, item.keys)))]
-        if not items:
+        if self._ghosts and not (
+            items := [item for item in items if not (item.trials and all(map(self._settler.is_settled_late, item.keys)))]
+        ):
             return
         seconds = sum(item.seconds(self._costs) for item in items)
         units = tuple(item.unit() for item in items)

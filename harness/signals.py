@@ -6,11 +6,33 @@ import signal
 import sys
 from contextlib import suppress
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Protocol
+
+
+class StopRequest(Protocol):
+    """What a run looks at to know whether to go on."""
+
+    def is_set(self) -> bool:
+        """Start nothing new; finish what runs."""
+        ...
+
+    def now(self) -> bool:
+        """Cancel what runs, too."""
+        ...
+
+
+class NeverStop:
+    """The StopRequest of a run that nobody interrupts."""
+
+    def is_set(self) -> bool:
+        return False
+
+    def now(self) -> bool:
+        return False
 
 
 class Stop:
-    """While entered, SIGINT and SIGTERM raise `level` (0 run, 1 drain, 2 stop at once) instead of raising KeyboardInterrupt."""
+    """The StopRequest of a person. While entered, SIGINT and SIGTERM raise `level` (0 run, 1 drain, 2 stop at once) instead of raising KeyboardInterrupt."""
 
     def __init__(self) -> None:
         self.level = 0
@@ -20,7 +42,6 @@ class Stop:
         return self.level > 0
 
     def now(self) -> bool:
-        """Whether running trials must be cancelled too."""
         return self.level > 1
 
     def __enter__(self) -> Stop:

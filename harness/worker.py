@@ -16,13 +16,12 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 from db.records import Outcome
 from harness.engines.base import FixtureUnit, TrialResult, TrialUnit, Unit
-from harness.engines.processes import cpu_of_tree
+from harness.engines.processes import CpuClock
 from harness.errors import FixtureError
 from harness.fixtures import FixtureStore
 from harness.identity import canonical_json
@@ -71,7 +70,7 @@ class Executed:
     """How a unit ended, with its times."""
 
     results: tuple[TrialResult, ...]
-    started: datetime
+    started: float  #: seconds since the epoch
     seconds: float
     cpu_seconds: float
 
@@ -84,6 +83,7 @@ class Executor:
         self._device, self._threads, self._scratch_root = device, threads, scratch_root
         self._resolved: dict[tuple[str, str, str, str], tuple[Task, Method]] = {}
         self._previous: tuple[TrialUnit, tuple[Task, Method]] | None = None
+        self._cpu = CpuClock()
         self._set_threads()
 
     def execute(self, unit: Unit, plugins: Sequence[str] = (), begin: Callable[[], None] = lambda: None) -> Executed:
@@ -99,7 +99,8 @@ class Executor:
             _pass_on_interrupt(error)
             results = _all(keys, *describe(error))
         begin()
-        started, wall, cpu = datetime.now(UTC), time.perf_counter(), cpu_of_tree()
+        started, wall = time.time(), time.perf_counter()
+        self._cpu.start()
         try:
             if run is not None:
                 results = run()
@@ -107,7 +108,7 @@ class Executor:
             _pass_on_interrupt(error)
             results = _all(keys, *describe(error))
         finally:
-            seconds, cpu_seconds = time.perf_counter() - wall, cpu_of_tree() - cpu
+            seconds, cpu_seconds = time.perf_counter() - wall, self._cpu.stop()
             context.close()
         return Executed(results, started, seconds, cpu_seconds)
 

@@ -79,22 +79,21 @@ class InlineEngine:
         environment = self._executor.environment()
         for index, unit in enumerate(call.units):
             done = self._execute_unit(unit, call.plugins)
-            finished = datetime.now(UTC)
-            yield UnitDone(call.id, index, done.results, done.started, finished, done.seconds, done.cpu_seconds, worker, environment)
+            started, finished = datetime.fromtimestamp(done.started, UTC), datetime.now(UTC)
+            yield UnitDone(call.id, index, done.results, started, finished, done.seconds, done.cpu_seconds, worker, environment)
             if time.monotonic() >= deadline:
                 break
         yield CallEnded(call.id, worker)
 
     def _execute_unit(self, unit: Unit, plugins: Sequence[str]) -> Executed:
         assert self._executor is not None
-        started = datetime.now(UTC)
+        started = time.time()
         try:
             with _time_limit(unit.timeout):
                 return self._executor.execute(unit, plugins)
         except SoftStop as stop:
             keys = unit.keys if isinstance(unit, TrialUnit) else (unit.key,)
-            seconds = (datetime.now(UTC) - started).total_seconds()
-            return Executed(tuple(TrialResult(key, stop.outcome, error=str(stop)) for key in keys), started, seconds, 0.0)
+            return Executed(tuple(TrialResult(key, stop.outcome, error=str(stop)) for key in keys), started, time.time() - started, 0.0)
 
 
 @contextmanager

@@ -37,17 +37,34 @@ def exceeds(pid: int, limit: int) -> bool:
     return sum(map(_resident, tree(pid))) > limit and memory_of_tree(pid) > limit
 
 
-def cpu_of_tree() -> float:
-    """CPU seconds of this process, of its children that have ended, and of descendants that live."""
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    own = time.process_time() + ended.ru_utime + ended.ru_stime
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:  # the usual case, at the price of one system call
-        return own
-    living = tree(os.getpid())
-    next(living)
-    return own + sum(map(_cpu, living))
+class CpuClock:
+    """CPU seconds of this process, of its children that have ended, and of descendants that live, between `start` and `stop`. For use again
+    and again; nobody may start a child that lives on between a stop and the next start."""
+
+    def __init__(self) -> None:
+        self._some = True  #: children may live
+        self._began = 0.0
+
+    def start(self) -> None:
+        self._began = self._now()
+
+    def stop(self) -> float:
+        self._some = True
+        return self._now() - self._began
+
+    def _now(self) -> float:
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        own = time.process_time() + ended.ru_utime + ended.ru_stime
+        if not self._some:
+            return own
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:  # the usual case, at the price of one system call
+            self._some = False
+            return own
+        living = tree(os.getpid())
+        next(living)
+        return own + sum(map(_cpu, living))
 
 
 def kernel_oom_kills() -> int:

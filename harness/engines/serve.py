@@ -15,7 +15,6 @@ import socket
 import struct
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -113,7 +112,7 @@ class _Worker:
         """Execute and queue its row; True when it was stopped from outside."""
         self._in_unit = True
         self._marker.begin(position)
-        began = datetime.now(UTC)
+        began = time.time()
         try:
             done = self._executor.execute(unit, plugins, lambda: self._marker.begin(position))
             stopped = False

@@ -35,7 +35,7 @@ def to_row(index: int, done: Executed, stdout: str, stderr: str) -> Row:
     results = tuple(
         (result.key, result.outcome, result.metrics, result.curves, result.info, result.error, result.traceback) for result in done.results
     )
-    return (index, done.started.timestamp(), done.seconds, done.cpu_seconds, stdout, stderr, results)
+    return (index, done.started, done.seconds, done.cpu_seconds, stdout, stderr, results)
 
 
 def pack_call(call: Call) -> tuple[Any, ...]:

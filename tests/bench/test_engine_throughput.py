@@ -12,6 +12,7 @@ import pytest
 from db import open_ledger
 from db.spool import Spool
 from harness import queueing
+from harness.engines import pools
 from harness.engines import ray as ray_engine
 from harness.engines.base import EngineSettings
 from harness.progress_events import TrialFinished
@@ -97,6 +98,11 @@ def assay(folder: Path, trials: int, block: int, **options) -> float:
     return (trials - 1) / (times[-1] - times[0])
 
 
+def in_flight(monkeypatch, calls: int) -> None:
+    for module in (ray_engine, pools):
+        monkeypatch.setattr(module, "DEPTH", calls // WORKERS)
+
+
 def compare(tmp_path: Path, ours, theirs, rounds: int = 3) -> float:
     ratios = []
     for number in range(rounds):
@@ -111,7 +117,7 @@ def compare(tmp_path: Path, ours, theirs, rounds: int = 3) -> float:
 def test_noop_trials_against_raw_ray_with_a_batched_sqlite_writer(tmp_path, monkeypatch):
     """Equal batching: 10 trials a call, 8 calls in flight, a commit per 100."""
     monkeypatch.setattr(queueing, "CALL_UNITS", 10)
-    monkeypatch.setattr(ray_engine, "DEPTH", 8 // WORKERS)
+    in_flight(monkeypatch, 8)
     ratio = compare(
         tmp_path,
         lambda folder, block: assay(folder, 5000, block, group_attempts=100),
@@ -122,7 +128,7 @@ def test_noop_trials_against_raw_ray_with_a_batched_sqlite_writer(tmp_path, monk
 
 def test_noop_trials_one_at_a_time_against_raw_ray_with_a_commit_per_trial(tmp_path, monkeypatch):
     monkeypatch.setattr(queueing, "CALL_UNITS", 1)
-    monkeypatch.setattr(ray_engine, "DEPTH", 8 // WORKERS)
+    in_flight(monkeypatch, 8)
     ratio = compare(
         tmp_path,
         lambda folder, block: assay(folder, 2000, block, group_attempts=1),

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness.engines.processes import cpu_of_tree, exceeds, memory_of_tree, tree
+from harness.engines.processes import CpuClock, exceeds, memory_of_tree, tree
 
 MIB = 1 << 20
 
@@ -60,14 +60,16 @@ def burn(seconds: float) -> None:
 
 
 def test_processor_time_of_children_counts_whether_they_live_or_not():
-    before = cpu_of_tree()
+    clock, whole = CpuClock(), CpuClock()
+    whole.start()
+    clock.start()
     ended = os.fork()
     if ended == 0:
         burn(0.3)
         os._exit(0)
     os.waitpid(ended, 0)
-    after_one = cpu_of_tree()
-    assert 0.29 <= after_one - before < 0.6
+    assert 0.29 <= clock.stop() < 0.6
+    clock.start()
     ready, told = os.pipe()
     living = os.fork()
     if living == 0:
@@ -77,12 +79,13 @@ def test_processor_time_of_children_counts_whether_they_live_or_not():
     os.read(ready, 1)
     try:
         assert living in tree(os.getpid())
-        after_two = cpu_of_tree()
-        assert 0.28 <= after_two - after_one < 0.6
+        assert 0.28 <= clock.stop() < 0.6
+        clock.start()
+        assert clock.stop() < 0.1, "what a living child used before is not counted again"
     finally:
         os.kill(living, signal.SIGKILL)
         os.waitpid(living, 0)
-    assert cpu_of_tree() >= after_two - 0.02, "what it used moves from the living to the dead"
+    assert 0.57 <= whole.stop() < 1.2, "what it used moves from the living to the dead"
 
 
 def test_a_process_that_is_gone_holds_nothing():

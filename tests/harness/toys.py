@@ -9,7 +9,7 @@ from typing import Any
 from db.records import Environment, Run, Trial
 from harness.engines.base import Shape
 from harness.fixtures import FixtureStore
-from harness.identity import canonical_json, content_key, trial_key
+from harness.identity import canonical_json, content_key, trial_keys
 from harness.planned import Plan, PlannedFixture, PlannedTrial
 from tasks.api import PROTOCOL
 from tasks.registry import REGISTRY
@@ -36,24 +36,24 @@ def toys(
     REGISTRY.load_plugin(PLUGIN)
     task_object = REGISTRY.task(f"toy/{task}")(**(task_params or {}))
     method_object = REGISTRY.method(f"toy/{method}")(**params)
+    identity: dict[str, Any] = {
+        "task": task_object.id(),
+        "task_version": task_object.version,
+        "task_params": task_object.params(),
+        "method": method_object.id(),
+        "method_version": method_object.version,
+        "method_params": method_object.params(),
+        "data_fingerprint": task_object.data_fingerprint(),
+        "protocol": PROTOCOL,
+    }
     planned = []
-    for seed in seeds:
-        identity: dict[str, Any] = {
-            "task": task_object.id(),
-            "task_version": task_object.version,
-            "task_params": task_object.params(),
-            "method": method_object.id(),
-            "method_version": method_object.version,
-            "method_params": method_object.params(),
-            "seed": seed,
-            "data_fingerprint": task_object.data_fingerprint(),
-            "protocol": PROTOCOL,
-        }
+    seeds = list(seeds)
+    for seed, key in zip(seeds, trial_keys(seeds, **identity), strict=True):
         needed = task_object.fixtures(seed) if store is not None and fixtures is not None else ()
         keys = tuple(_plan_fixture(fixture, store, fixtures) for fixture in needed)
         planned.append(
             PlannedTrial(
-                Trial(trial_key(**identity), "toy", **identity),
+                Trial(key=key, family="toy", seed=seed, **identity),
                 canonical_json([task_object.params(), method_object.id(), method_object.params()]) if task_object.seeds_together else "",
                 keys,
                 timeout,
