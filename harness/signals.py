@@ -32,7 +32,8 @@ class NeverStop:
 
 
 class Stop:
-    """The StopRequest of a person. While entered, SIGINT and SIGTERM raise `level` (0 run, 1 drain, 2 stop at once) instead of raising KeyboardInterrupt."""
+    """A person's StopRequest. While entered, SIGINT and SIGTERM raise `level` (0 run, 1 drain, 2 stop at once) instead of raising
+    KeyboardInterrupt."""
 
     def __init__(self) -> None:
         self.level = 0

@@ -7,6 +7,7 @@ travels to a worker together. Everything here is plain data that pickles small; 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -120,6 +121,11 @@ class CallEnded:
 Event = UnitDone | CallEnded
 
 
+def numeric_libraries() -> tuple[str, ...]:
+    """Those that this process has imported, with the tasks of its plan: then its workers need them, too."""
+    return tuple(name for name in ("numpy", "torch") if name in sys.modules)
+
+
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     """What every engine needs to know. `workers` None: as many as the machine (or cluster) carries for the shape."""
@@ -128,6 +134,7 @@ class EngineSettings:
     workers: int | None = None
     device: str = "cpu"
     address: str | None = None  #: of an existing Ray cluster
+    preload: tuple[str, ...] = field(default_factory=numeric_libraries)  #: imported once per machine, before the first worker is forked
     threads: int = 1  #: BLAS/OMP threads per worker; more than one changes bits and speed of neighbours
 
 

@@ -18,7 +18,7 @@ class Crew:
 
     def __init__(self, settings: EngineSettings, environment: Mapping[str, str] | None = None, zygote: Zygote | None = None) -> None:
         self._settings, self._environment = settings, dict(environment or {})
-        self._zygote = zygote or Zygote(settings.threads)
+        self._zygote = zygote or Zygote(settings.preload, settings.threads)
         self._tokens = itertools.count()
         self.children: list[Child] = []
 
@@ -26,7 +26,7 @@ class Crew:
         """A new worker, ready for a call at once (it starts when the zygote has finished loading)."""
         if not self._zygote.alive:
             self._zygote.close()
-            self._zygote = Zygote(self._settings.threads)
+            self._zygote = Zygote(self._settings.preload, self._settings.threads)
         child = Child(self._zygote, next(self._tokens), self._settings, shape, self._environment)
         self.children.append(child)
         return child

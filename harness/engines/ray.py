@@ -61,7 +61,7 @@ class RayEngine:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         # Loading torch takes as long as starting Ray: let it happen meanwhile, once for all workers of this machine.
         self._folder = Path(tempfile.mkdtemp(prefix="assay-ray-", dir=_short_base()))
-        self._zygote = Zygote(settings.threads, self._folder / "zygote")
+        self._zygote = Zygote(settings.preload, settings.threads, self._folder / "zygote")
         import ray
 
         self._ray, self._settings = ray, settings

@@ -1,4 +1,5 @@
-"""Starts worker processes in milliseconds: one process imports torch and the harness once, then forks a worker whenever one is asked for.
+"""Starts worker processes in milliseconds: one process imports torch (where tasks use it) and the harness once, then forks a worker
+whenever one is asked for.
 
 A worker that is killed (time-out, memory limit, crash) must be replaced at once; importing torch anew costs two seconds of CPU.
 The zygote is a fresh interpreter, started by whoever supervises workers (a coordinator or a Ray actor), in a session of its own, so that
@@ -22,9 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: Imported before the first fork. Nothing here may start a thread (numba and OpenMP start theirs on first use).
-PRELOAD = ("numpy", "torch", "harness.engines.serve")
-
 _MAX_MESSAGE = 1 << 20
 
 
@@ -45,8 +43,9 @@ class Exit:
 class Zygote:
     """A supervisor's handle on a zygote: its own, or one that another process of this machine has started (`connect`)."""
 
-    def __init__(self, threads: int, listen: Path | None = None) -> None:
-        """Start one. With `listen` it also takes other supervisors at that socket path, from now on: they wait while it loads."""
+    def __init__(self, preload: Sequence[str], threads: int, listen: Path | None = None) -> None:
+        """Start one that imports the modules `preload` before it forks; none may start a thread by that (numba and OpenMP start theirs on
+        first use). With `listen` it also takes other supervisors at that socket path, from now on: they wait while it loads."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._gone = False
         env = dict(os.environ)
@@ -63,7 +62,11 @@ class Zygote:
             listener.listen(1024)
             fds.append(listener.fileno())
         self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
-            [sys.executable, "-c", f"from harness.engines.zygote import serve_forks; serve_forks({fds}, {threads})"],
+            [
+                sys.executable,
+                "-c",
+                f"from harness.engines.zygote import serve_forks; serve_forks({fds}, {(*preload, 'harness.engines.serve')}, {threads})",
+            ],
             pass_fds=fds,
             stdin=subprocess.DEVNULL,
             env=env,
@@ -123,12 +126,12 @@ class Zygote:
                 self._process.wait()
 
 
-def serve_forks(fds: list[int], threads: int) -> None:
+def serve_forks(fds: list[int], preload: tuple[str, ...], threads: int) -> None:
     """The zygote's life: preload, then fork on request and report exits, until the supervisor that started it goes away.
 
     `fds` are that supervisor's socket and, where others may connect, a listening one. A supervisor's workers die when it hangs up.
     """
-    for name in PRELOAD:
+    for name in preload:
         # A machine without torch can still run what does not need it.
         with contextlib.suppress(ModuleNotFoundError):
             __import__(name)
