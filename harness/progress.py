@@ -10,10 +10,13 @@ import math
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from harness.pipes import abandoned, silence
 from harness.planned import Plan
 from harness.progress_events import (
     FixtureBuilt,
@@ -56,13 +59,25 @@ class Progress:
 
     def on_event(self, event: ProgressEvent) -> None:
         self._state.update(event)
-        self._view.show(event)
+        self._despite_leavers(lambda: self._view.show(event))
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._view.close()
+        self._despite_leavers(self._view.close)
+
+    @staticmethod
+    def _despite_leavers(show: Callable[[], None]) -> None:
+        """Show something, though whoever read it may have left: a run does not end for that."""
+        try:
+            show()
+        except BrokenPipeError:
+            if not (left := abandoned()):
+                raise
+            silence(left)
+            with suppress(BrokenPipeError):
+                print("Whoever read the output has left; the run goes on, and the ledger gets everything.", file=sys.stderr, flush=True)
 
 
 class RunState:
@@ -150,7 +165,12 @@ class RunState:
         rate = f", {self.finished / self.elapsed:.1f}/s" if self.finished and self.elapsed > 1 else ""
         fixtures = f", building {', '.join(sorted(set(self.building.values())))}" if self.building else ""
         running = f", {self.working.running} in flight" if self.finished < self.todo and self.working.running else ""
-        return f"{self.before + self.done}/{self.total} done{failed}{running}{rate}{left}{fixtures}"
+        return f"{self.before + self.done}/{self.total} done{failed}{running}{rate}{left}{fixtures}{self.waits}"
+
+    @property
+    def waits(self) -> str:
+        """What the engine waits for, behind a comma; empty when it waits for nothing or everything has ended."""
+        return f", {self.working.engine_waits}" if self.working.engine_waits and self.finished < self.todo else ""
 
 
 class _View(Protocol):
@@ -160,21 +180,22 @@ class _View(Protocol):
 
 
 class _JsonView:
-    """One JSON object per event and line."""
+    """One JSON object per event and line. Meanwhile nobody else's words go to stdout: Ray reports a cluster's errors there."""
 
     def __init__(self, run: str) -> None:
         self._run = run
+        self._out, sys.stdout = sys.stdout, sys.stderr
 
     def show(self, event: ProgressEvent) -> None:
         name = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in type(event).__name__).lstrip("_")
         body = {key: _finite(value) for key, value in asdict(event).items() if key != "trial"}
         if isinstance(event, (TrialFinished, TrialRetried)):
             body |= {"task": event.trial.task, "method": event.trial.method, "seed": event.trial.seed}
-        sys.stdout.write(json.dumps({"event": name, "run": self._run, **body}) + "\n")
-        sys.stdout.flush()
+        self._out.write(json.dumps({"event": name, "run": self._run, **body}) + "\n")
+        self._out.flush()
 
     def close(self) -> None:
-        pass
+        sys.stdout = self._out
 
 
 def _finite(value: Any) -> Any:
@@ -274,7 +295,10 @@ class _LiveView:
         if state.retried:
             parts.append(("retried", state.retried, "yellow"))
         line = Text("  ").join(Text(f"{name} {count}", style=style) for name, count, style in parts)
-        line.append(f"  workers {state.working.workers}", style="dim")
+        gpus = f"  GPUs in use {state.working.gpus:g}" if state.working.gpus else ""
+        line.append(f"  workers {state.working.workers}{gpus}", style="dim")
+        if state.waits:
+            line.append(state.waits, style="yellow")
         lines: list[RenderableType] = [grid, line]
         if state.building:
             lines.append(Text(f"building {', '.join(sorted(set(state.building.values())))}", style="dim"))

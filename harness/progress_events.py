@@ -69,12 +69,15 @@ class FixtureBuilt:
 
 @dataclass(frozen=True, slots=True)
 class Working:
-    """About once a second: trials that are with workers now, those that wait, workers, and the expected worker seconds of what is left."""
+    """About once a second: trials that are with workers now, those that wait, workers, the expected worker seconds of what is left, GPUs
+    in use, and in words what the engine waits for (nodes of a cluster that grows)."""
 
     running: int
     waiting: int
     workers: int
     seconds_left: float
+    gpus: float = 0.0
+    engine_waits: str = ""
 
 
 @dataclass(frozen=True, slots=True)

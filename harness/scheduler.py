@@ -170,6 +170,8 @@ class _Scheduler:
             self._cancelling = True
             for call in self._running:
                 self._engine.cancel(call)
+        elif self._draining():
+            self._engine.hand_back()
         self._recorder.tick()
         self._leases.tick()
         self._show_work()
@@ -191,9 +193,11 @@ class _Scheduler:
 
     def _stopping(self) -> bool:
         """Whether nothing new may start."""
-        if self._stop.is_set() or self._startable == 0:
-            return True
-        return self._deadline is not None and time.monotonic() > self._deadline
+        return self._startable == 0 or self._draining()
+
+    def _draining(self) -> bool:
+        """Whether what has not begun will not begin: Ctrl-C, or the time is up."""
+        return self._stop.is_set() or (self._deadline is not None and time.monotonic() > self._deadline)
 
     def _waiting(self) -> int:
         return sum(map(len, self._queues.values())) + len(self._foreign) + self._gate.waiting()
@@ -205,8 +209,8 @@ class _Scheduler:
         self._working_at = now + 1.0
         running = sum(len(running.items[index].trials) for running in self._running.values() for index in running.open)
         waiting = self._left() - running
-        workers = sum(map(self._engine.workers, list(self._queues)[:1]))
-        self._emit(Working(running, waiting, workers, (running + waiting) * self._mean))
+        usage = self._engine.usage()
+        self._emit(Working(running, waiting, usage.workers, (running + waiting) * self._mean, usage.gpus, usage.waiting))
 
     # -- queues -----------------------------------------------------------------------------------------------------------------------
     def _enqueue(self) -> None:

@@ -170,6 +170,14 @@ class EngineConformance:
         assert not results[7][0]
         assert all(results[number][1].lost is None for number in range(7))
 
+    def test_calls_that_no_worker_has_are_handed_back_and_the_others_end(self, engine: Engine) -> None:
+        calls = [self.submit(engine, [trial_unit("ok", seconds=0.3)], seconds=10.0) for _ in range(8)]
+        engine.hand_back()
+        results = self.wait(engine, calls)
+        assert all(ended.lost is None for _, ended in results)
+        assert any(not units for units, _ in results)  # two workers can't have begun eight of them
+        assert engine.usage().workers >= 1
+
     # -- isolation --------------------------------------------------------------------------------------------------------------------
     @pytest.mark.parametrize(("how", "sentence"), [("exits", "exited with code 7"), ("segfaults", "SIGSEGV"), ("kills_itself", "SIGKILL")])
     def test_only_the_culprit_of_a_lost_worker_is_named(self, engine: Engine, how: str, sentence: str) -> None:

@@ -6,6 +6,7 @@ import io
 import sys
 
 import typer
+from typer.core import TyperGroup
 
 from harness.cli import (
     board,
@@ -31,9 +32,29 @@ from harness.cli import (
 )
 from harness.cli import db as db_commands
 from harness.cli.common import exit_code_of
+from harness.errors import EXIT_PIPE
+from harness.pipes import abandoned, silence
+
+
+class Commands(TyperGroup):
+    """The commands; one whose reader has left (`assay sql ... | head`) ends without a word, as if SIGPIPE had ended it."""
+
+    def invoke(self, ctx: typer.Context) -> object:
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            if not (left := abandoned()):
+                raise  # another pipe
+            silence(left)
+            raise typer.Exit(EXIT_PIPE) from None
+
 
 app = typer.Typer(
     name="assay",
+    cls=Commands,
     help="Benchmark published machine-learning methods: run suites on Ray, keep every result in SQL, publish leaderboards and verdicts.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

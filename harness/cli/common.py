@@ -10,6 +10,7 @@ import typer
 
 from db.errors import LedgerError, QueryRefused
 from harness.errors import EXIT_BAD_INPUT, EXIT_BUDGET_SPENT, EXIT_UNAVAILABLE, HarnessError
+from harness.pipes import abandoned, silence
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,16 +53,24 @@ def open_ledger(db: str, *, create: bool = False, read_only: bool = True) -> Led
 
 def stderr() -> Console:
     """A console for people."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPE_WIDTH)
+    return _console(stderr=True, width=None if sys.stderr.isatty() else PIPE_WIDTH)
 
 
 def stdout() -> Console:
     """A console for results. Piped output is not folded at 80 columns: whoever reads it may search it line by line."""
+    return _console(stderr=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
+def _console(stderr: bool, width: int | None) -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    class Patient(Console):
+        def on_broken_pipe(self) -> None:  # rich itself would end the process with exit code 1
+            if not stderr:
+                raise  # a result that nobody reads
+            silence(abandoned())  # a word to a person who has left
+
+    return Patient(stderr=stderr, highlight=False, width=width)
 
 
 def print_json(value: Any, indent: int | None = 2) -> None:

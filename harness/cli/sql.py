@@ -77,9 +77,8 @@ def sql(
         else:
             with output.open("wb") as sink:
                 write_rows(answer.names, answer.rows, chosen, sink, width, text)
-    except BrokenPipeError:  # `assay sql … | head`
-        sys.stderr.close()
-        return
+    except BrokenPipeError:  # `assay sql … | head`: see harness.cli.Commands
+        raise
     except OSError as error:
         raise LedgerError(f"The answer can't be written to {output}: {error}.") from None
     if answer.truncated:

@@ -138,6 +138,16 @@ class EngineSettings:
     threads: int = 1  #: BLAS/OMP threads per worker; more than one changes bits and speed of neighbours
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an engine holds at a moment: workers that could execute, GPUs of those that do, and in words what it waits for (nodes of a
+    cluster that grows; empty: nothing)."""
+
+    workers: int
+    gpus: float = 0.0
+    waiting: str = ""
+
+
 class Engine(Protocol):
     """Executes calls. One thread drives it; it never opens the ledger and never decides about retries."""
 
@@ -163,6 +173,14 @@ class Engine(Protocol):
     def poll(self, timeout: float) -> list[Event]:
         """Events that have arrived, waiting up to `timeout` seconds for the first. Each call yields its UnitDones in order, then one
         CallEnded."""
+        ...
+
+    def usage(self) -> Usage:
+        """What is in use now, for people who watch."""
+        ...
+
+    def hand_back(self) -> None:
+        """End the calls that no worker has yet, without loss: what has not begun when a run drains need not be waited for."""
         ...
 
     def cancel(self, call: int) -> None:

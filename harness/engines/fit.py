@@ -21,9 +21,14 @@ def fitting(shape: Shape, nodes: Iterable[Node]) -> int:
     return sum(int(min((node.get(name, 0.0) + 1e-9) // amount for name, amount in wanted.items())) if wanted else 1 for node in nodes)
 
 
-def refusal(shape: Shape, nodes: Iterable[Node]) -> str:
-    """The sentence for a shape that no node can carry."""
+def refusal(shape: Shape, nodes: Iterable[Node], types: Iterable[Node] | None = None) -> str:
+    """The sentence for a shape that no node can carry, nor (on a cluster that grows) any of the `types` of nodes that it may start."""
     wanted = needs(shape)
-    best = "; ".join(", ".join(f"{node.get(name, 0.0):g} {name}" for name in wanted) for node in nodes)
+
+    def amounts(nodes: Iterable[Node]) -> str:
+        return "; ".join(dict.fromkeys(", ".join(f"{node.get(name, 0.0):g} {name}" for name in wanted) for node in nodes))
+
     asked = ", ".join(f"{amount:g} {name}" for name, amount in wanted.items())
-    return f"No node of the Ray cluster can carry a worker with {asked} (the nodes have: {best}); lower `resources` in the suite."
+    ever = "" if types is None else f", nor can any that its autoscaler may start (they have: {amounts(types) or 'nothing'})"
+    now = f"No node of the Ray cluster can carry a worker with {asked} (the nodes have: {amounts(nodes)})"
+    return f"{now}{ever}; lower `resources` in the suite."

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from harness.engines.base import Call, CallEnded, EngineSettings, Event, Shape, TrialResult, TrialUnit, Unit, UnitDone
+from harness.engines.base import Call, CallEnded, EngineSettings, Event, Shape, TrialResult, TrialUnit, Unit, UnitDone, Usage
 from harness.worker import Executed, Executor, SoftStop
 
 
@@ -31,7 +31,7 @@ class InlineEngine:
 
     def __init__(self) -> None:
         self._calls: deque[Call] = deque()
-        self._cancelled: list[int] = []
+        self._ended: list[Event] = []  #: of calls that never began
         self._executor: Executor | None = None
         self._scratch: Path | None = None
 
@@ -50,21 +50,27 @@ class InlineEngine:
 
     def poll(self, timeout: float) -> list[Event]:
         """Executes the next call; with none queued it waits the time out like any other engine."""
-        if not self._calls and not self._cancelled:
+        if not self._calls and not self._ended:
             time.sleep(timeout)
             return []
         worker = f"{socket.gethostname()}:{os.getpid()}"
-        events: list[Event] = [CallEnded(call, worker, "cancelled") for call in self._cancelled]
-        self._cancelled.clear()
+        events, self._ended = self._ended, []
         if self._calls:
             events += self._execute(self._calls.popleft(), worker)
         return events
+
+    def usage(self) -> Usage:
+        return Usage(1)
+
+    def hand_back(self) -> None:
+        self._ended += [CallEnded(call.id, "") for call in self._calls]
+        self._calls.clear()
 
     def cancel(self, call: int) -> None:
         for queued in self._calls:
             if queued.id == call:
                 self._calls.remove(queued)
-                self._cancelled.append(call)
+                self._ended.append(CallEnded(call, "", "cancelled"))
                 return
 
     def stop(self) -> None:

@@ -6,12 +6,14 @@ import contextlib
 import itertools
 import secrets
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.engines.base import SHORT_SECONDS, Call, EngineSettings, Shape
+from harness.engines.base import SHORT_SECONDS, Call, EngineSettings, Shape, Usage
+from harness.engines.demand import IDLE_SECONDS, Demand
 from harness.engines.fit import Node, fitting, needs, refusal
 from harness.engines.host import Host, machine_id
 from harness.engines.switchboard import Switchboard
@@ -48,6 +50,7 @@ class Actor:
     node: str = ""  #: the node it runs on; empty until it has answered: it may be waiting for a place on the cluster
     pulse: Any = None  #: the answer to "are you there?" that is awaited, since `asked`
     asked: float = 0.0
+    idle_since: float = 0.0  #: 0: it executes, or nobody has looked
 
     @property
     def up(self) -> bool:
@@ -82,15 +85,16 @@ class Pools:
         self.away: list[Actor] = []  #: out of reach: they get no calls, but what they finish is taken
         self.greetings: dict[Any, Actor] = {}  #: answers to wait for: see `greet`
         self._stillborn = 0
+        self._demand = Demand(ray)
         self._known: dict[str, Node] = {}
         self._known_until = 0.0
         self._reserved: str | None = None
 
     def start(self, shapes: Sequence[Shape]) -> None:
-        """Bring actors up for the first shape. Raises EngineError naming a shape that no node can carry."""
+        """Bring actors up for the first shape. Raises EngineError naming a shape that no node can carry, nor any that may be started."""
         for shape in shapes:
-            if not fitting(shape, self._nodes().values()):
-                raise EngineError(refusal(shape, self._nodes().values()))
+            if not fitting(shape, self._nodes().values()) and not self._demand.can_carry(shape):
+                raise EngineError(refusal(shape, self._nodes().values(), self._demand.types if self._demand.grows else None))
         for shape in shapes[:1]:
             for _ in range(0 if shape.exclusive else self.workers(shape)):
                 self._spawn(shape)
@@ -101,6 +105,13 @@ class Pools:
             return 1
         carried = fitting(shape, self._nodes().values())
         return max(1, min(carried, self._settings.workers or carried))
+
+    def in_use(self) -> Usage:
+        """Workers that are up, GPUs of those that execute, and the nodes that are waited for."""
+        up = [actor for actor in self.actors if actor.up]
+        asked = ", ".join(sorted({f"{amount:g} {name}" for shape in self._asked() for name, amount in needs(shape).items()}))
+        gpus = sum(actor.shape.gpus for actor in up if actor.calls)
+        return Usage(len(up), gpus, f"waiting for nodes with {asked}" if asked else "")
 
     def close(self) -> None:
         """End every actor."""
@@ -155,6 +166,7 @@ class Pools:
         """The actor that should take a call now, if there is one; otherwise the pool grows if it can."""
         pool = [actor for actor in self.actors if actor.shape == call.shape and not self._in_the_way(actor)]
         idle = [actor for actor in pool if actor.up and not actor.calls]
+        self._demand.saturated(call.shape, bool(idle), fitting(call.shape, self._nodes().values()))
         if not idle:
             self._adjust(call.shape, pool)
         pool = [actor for actor in pool if actor.up]
@@ -165,6 +177,8 @@ class Pools:
 
     def reserve(self, waiting: Iterable[Shape]) -> None:
         """Keep a node for exclusive calls while some of these shapes, those of waiting calls, or of executing ones are exclusive."""
+        if self._demand.grows:
+            self._shrink()
         wanted = {shape for shape in waiting if shape.exclusive}
         for actor in [actor for actor in self.actors if actor.shape.exclusive and not actor.calls and actor.shape not in wanted]:
             self.end(actor)
@@ -183,6 +197,27 @@ class Pools:
             self.end(actor)
 
     # -- inside -----------------------------------------------------------------------------------------------------------------------
+    def _asked(self) -> dict[Shape, int]:
+        """How many actors of each shape wait for nodes that are not there yet."""
+        if not self._demand.grows:
+            return {}
+        waiting = Counter(actor.shape for actor in self.actors if not actor.up)
+        held = Counter(actor.shape for actor in self.actors)
+        over = {shape: min(count, held[shape] - fitting(shape, self._nodes().values())) for shape, count in waiting.items()}
+        return {shape: count for shape, count in over.items() if count > 0}
+
+    def _shrink(self) -> None:
+        """On a cluster that grows: ask for no more than is needed, and let nodes go that have nothing to do."""
+        now, asked = time.monotonic(), self._asked()
+        self._demand.hear(asked, list(self._nodes().values()))
+        for actor in [actor for actor in self.actors if actor.up]:
+            actor.idle_since = 0.0 if actor.calls else actor.idle_since or now
+            if actor.calls:
+                continue
+            needless = [other for other in self.actors if other.shape == actor.shape and not other.up][: asked.pop(actor.shape, 0)]
+            for other in needless if now - actor.idle_since < IDLE_SECONDS else [actor, *needless]:
+                self.end(other)
+
     def _in_the_way(self, actor: Actor) -> bool:
         return self._reserved is not None and actor.node == self._reserved and not actor.shape.exclusive
 
@@ -223,7 +258,10 @@ class Pools:
 
     def _adjust(self, shape: Shape, pool: list[Actor]) -> None:
         """Start another actor where there is room; end those that wait for a node that is gone."""
-        room = self._room(shape)
+        carried = fitting(shape, self._nodes().values())
+        room = (self._room(shape) if carried or not self._demand.grows else 0) + self._demand.extra(shape, carried)
+        if self._settings.workers:
+            room = min(room, self._settings.workers)
         if len(pool) < room:
             self._spawn(shape)
         for actor in [actor for actor in pool if not actor.up][: max(0, len(pool) - room)]:

@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Sequence
 
-from harness.engines.base import SHORT_SECONDS, Call, CallEnded, EngineSettings, Event, Shape
+from harness.engines.base import SHORT_SECONDS, Call, CallEnded, EngineSettings, Event, Shape, Usage
 from harness.engines.child import Child
 from harness.engines.crew import Crew
 from harness.engines.wire import Load, pack_call
@@ -22,7 +22,7 @@ class ProcessEngine:
     def __init__(self) -> None:
         self._crew: Crew | None = None
         self._queue: deque[Call] = deque()
-        self._cancelled: list[int] = []
+        self._ended: list[Event] = []  #: of calls that never began
         self._cpus = 0.0
 
     def start(self, settings: EngineSettings, shapes: Sequence[Shape]) -> None:
@@ -45,19 +45,25 @@ class ProcessEngine:
 
     def poll(self, timeout: float) -> list[Event]:
         assert self._crew is not None, "start the engine first"
-        events: list[Event] = [CallEnded(call, "", "cancelled") for call in self._cancelled]
-        self._cancelled.clear()
+        events, self._ended = self._ended, []
         self._assign()
         for event in self._crew.poll(0.0 if events else timeout):
             events += [event] if isinstance(event, CallEnded) else event.events()
         self._assign()
         return events
 
+    def usage(self) -> Usage:
+        return Usage(int(self._cpus))
+
+    def hand_back(self) -> None:
+        self._ended += [CallEnded(call.id, "") for call in self._queue]
+        self._queue.clear()
+
     def cancel(self, call: int) -> None:
         for queued in self._queue:
             if queued.id == call:
                 self._queue.remove(queued)
-                self._cancelled.append(call)
+                self._ended.append(CallEnded(call, "", "cancelled"))
                 return
         for child in self._crew.children if self._crew else ():
             child.cancel(call)

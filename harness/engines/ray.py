@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.engines.base import Call, CallEnded, EngineSettings, Event, Shape
+from harness.engines.base import Call, CallEnded, EngineSettings, Event, Shape, Usage
 from harness.engines.pools import DEPTH, Actor, Pools, first_line
 from harness.engines.switchboard import Switchboard
 from harness.engines.wire import Rows, pack_call, wait
@@ -132,6 +132,13 @@ class RayEngine:
         self._assign()
         events, self._events = self._events, []
         return events
+
+    def usage(self) -> Usage:
+        return self._pools.in_use() if self._pools is not None else Usage(0)
+
+    def hand_back(self) -> None:
+        self._events += [CallEnded(call.id, "") for call in self._queue]
+        self._queue.clear()
 
     def cancel(self, call: int) -> None:
         for queued in self._queue:

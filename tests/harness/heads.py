@@ -47,6 +47,9 @@ class Process:
             self._process.wait()
 
 
+_FAKE_HEAD = "f" * 51 + "00000"  #: the id by which Ray's fake provider knows the head node
+
+
 class Head:
     """A running head node. `command` goes before `ray start` (to run it in a network namespace), `arguments` after it."""
 
@@ -69,7 +72,11 @@ class Head:
         ports = [f"--{name}={free_port()}" for name in ("ray-client-server-port", "dashboard-agent-listen-port", "metrics-export-port")]
         start = [ray, "start", "--head", "--block", f"--port={self.gcs.split(':')[1]}", f"--temp-dir={self.folder}", f"--num-cpus={cpus}"]
         options = [f"--dashboard-host={host}", f"--dashboard-port={self.dashboard.split(':')[1]}", "--object-store-memory=100000000"]
+        self._before_start()
         self._process = Process([*command, *start, *options, *ports, *arguments], self.environment, self.folder / "head.log")
+
+    def _before_start(self) -> None:
+        """For what must be ready when the head node starts; its addresses are chosen by then."""
 
     def wait(self, nodes: int = 1, seconds: float = 180.0) -> None:
         """Until the dashboard answers and so many nodes are alive."""
@@ -93,3 +100,57 @@ class Head:
     def close(self) -> None:
         self._process.end()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class GrowingHead(Head):
+    """A head node with Ray's autoscaler, whose new nodes are raylets on this machine (Ray's own fake provider, which Ray's tests use).
+    `resources`: what a new node has; at most `most` of them. (Ray's `AutoscalingCluster` is the same with a file that its wheel lacks, and
+    begins with `ray stop`, which would end every Ray here.)"""
+
+    def __init__(self, resources: Mapping[str, float], most: int = 2, cpus: int = 0, second: bool = False) -> None:
+        with tempfile.NamedTemporaryFile("w", prefix="assay-autoscaling-", suffix=".json", delete=False) as file:
+            self._config = Path(file.name)
+        self._resources, self._most, self._cpus = dict(resources), most, cpus
+        variables = {
+            "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+            "RAY_FAKE_CLUSTER": "1",
+            "RAY_OVERRIDE_NODE_ID_FOR_TESTING": _FAKE_HEAD,
+            "RAY_CLOUD_INSTANCE_ID": _FAKE_HEAD,
+            **({"RAY_enable_autoscaler_v2": "1"} if second else {}),
+        }
+        super().__init__(f"--autoscaling-config={self._config}", cpus=cpus, **variables)
+
+    def _before_start(self) -> None:
+        import ray
+
+        provider = {
+            "type": "external",
+            "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
+            "gcs_address": f"{ray.util.get_node_ip_address()}:{self.gcs.rpartition(':')[2]}",
+            "head_node_id": _FAKE_HEAD,
+            "launch_multiple": True,
+            "use_node_id_as_ip": True,
+            "disable_node_updaters": True,
+            "disable_launch_config_check": True,
+        }
+        new = {"resources": {**self._resources, "object_store_memory": 80 << 20}, "node_config": {}, "max_workers": self._most}
+        config = {
+            "cluster_name": "growing",
+            "max_workers": self._most,
+            "idle_timeout_minutes": 1,
+            "provider": provider,
+            "available_node_types": {
+                "ray.head.default": {"resources": {"CPU": self._cpus}, "node_config": {}, "max_workers": 0},
+                "new": new,
+            },
+            "head_node_type": "ray.head.default",
+            **{name: {} for name in ("auth", "docker", "file_mounts")},
+            **{name: [] for name in ("cluster_synced_files", "rsync_exclude", "rsync_filter", "initialization_commands", "setup_commands")},
+            **{f"{node}_{name}": [] for node in ("head", "worker") for name in ("setup_commands", "start_ray_commands")},
+            "file_mounts_sync_continuously": False,
+        }
+        self._config.write_text(json.dumps(config))
+
+    def close(self) -> None:
+        super().close()
+        self._config.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from db import open_ledger
 from db.records import Attempt
 from db.spool import Spool
 from harness.engines import make_engine
-from harness.engines.base import CallEnded, EngineSettings, TrialResult, UnitDone
+from harness.engines.base import CallEnded, EngineSettings, TrialResult, UnitDone, Usage
 from harness.fixtures import FixtureStore
 from harness.progress_events import FixtureBuilt, TrialElsewhere, TrialFinished, TrialRetried
 from harness.scheduler import run_plan
@@ -269,6 +269,12 @@ class LateEngine:
         return 1
 
     workers = slots
+
+    def usage(self):
+        return Usage(1)
+
+    def hand_back(self):
+        pass
 
     def submit(self, call):
         self.calls.append(call)
