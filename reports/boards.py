@@ -86,7 +86,7 @@ class Board:
     nonfinite: dict[str, npt.NDArray[np.bool_]]
     notes: list[str] = field(default_factory=list)
     series: dict[str, Metric] = field(default_factory=dict)  #: the metrics that are curves
-    filter_sql: str = ""  #: conditions of a filter that chose among the seeds
+    only: Filter = EVERYTHING  #: what chose the results
 
     @property
     def primary(self) -> Metric:
@@ -111,7 +111,7 @@ class Board:
 
     def where(self) -> str:
         """SQL conditions on `scores` that select the results of this board."""
-        return " AND ".join(filter(None, (self.coordinates().task_where(), self.filter_sql)))
+        return " AND ".join(filter(None, (self.coordinates().task_where(), self.only.literal_sql())))
 
     def trial_keys(self, entry: int) -> tuple[str, ...]:
         return tuple(key for key in self.trials[entry] if key)
@@ -153,7 +153,7 @@ def load_boards(ledger: Ledger, question: Question) -> list[Board]:
     scores = ledger.query(f"SELECT trial, metric, value, kind FROM scores WHERE {condition}", params)
     boards = _assemble(question.family, trials, scores, catalogue)
     for board in boards:
-        board.filter_sql = question.only.literal_sql()
+        board.only = question.only
         if question.only:
             board.notes.append(f"Only results with {question.only.text}.")
         if hidden.get(board.task):

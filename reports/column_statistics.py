@@ -67,7 +67,5 @@ def _halves(standing: Standing) -> Floats:
 
 def _cell(standing: Standing, at: int, text: str, value: float, low: float | None, high: float | None, note: str) -> Cell:
     known = None if np.isnan(value) else float(value)
-    where = standing.board.coordinates(at, standing.metric.id)
-    return Cell(
-        text, known, low, high, tone="muted", id=where.short_id() if known is not None else "", metric=standing.metric.id, note=note
-    )
+    ident = standing.cell(at).short_id() if known is not None else ""
+    return Cell(text, known, low, high, tone="muted", id=ident, metric=standing.metric.id, note=note)

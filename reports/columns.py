@@ -104,14 +104,13 @@ def metric_cells(standing: Standing, metric: str, entries: Sequence[int], spelle
     cells = []
     for at in entries:
         mean, low, high = (float(x) if np.isfinite(x) else None for x in (table.mean[at], table.low[at], table.high[at]))
-        where = standing.board.coordinates(at, metric)
         tone: Tone = (
             "best" if metric == standing.metric.id and at in standing.best else "plain" if metric == standing.metric.id else "muted"
         )
         text = write(mean) if mean is not None or not odd[at] else "not finite"
         if spelled and low is not None and high is not None and low < high:
             text += f" [{write(low)}, {write(high)}]"
-        cells.append(Cell(text, mean, low, high, tone=tone, id=where.short_id(), metric=metric))
+        cells.append(Cell(text, mean, low, high, tone=tone, id=standing.cell(at, metric).short_id(), metric=metric))
     return cells
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from db.ledger import Ledger
-from reports.document import Cell, Column, Document, Row, Section, Table, Text
+from reports.document import Block, Cell, Column, Document, Row, Section, Table, Text
 from reports.errors import BadQuestion, NotPaired
 from reports.numbers import formatter
 from reports.params import differing
+from reports.questions import EVERYTHING, Filter
 from reports.sides import By, Group, Side, kind_of, load_side
 from reports.stats.distributions import student_cdf, student_quantile
 from reports.stats.multiplicity import holm
@@ -53,6 +54,19 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """A configuration with results on A whose trials on B ended without one (`metric` empty), or a metric no longer finite there."""
+
+    task: str
+    task_params: str
+    method: str
+    method_params: str
+    metric: str
+    seeds: tuple[int, ...]
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """All changes, B minus A, and what could not be compared."""
 
@@ -63,14 +77,22 @@ class Comparison:
     pairs: int
     alone: int  #: groups that only one side has
     too_few: tuple[str, ...] = field(default_factory=tuple)
+    lost: tuple[Lost, ...] = field(default_factory=tuple)
 
 
 def compare(
-    ledger: Ledger, a: str, b: str, *, by: By | None = None, metric: str = "", other: Callable[[str], Ledger] | None = None
+    ledger: Ledger,
+    a: str,
+    b: str,
+    *,
+    by: By | None = None,
+    metric: str = "",
+    other: Callable[[str], Ledger] | None = None,
+    only: Filter = EVERYTHING,
 ) -> Comparison:
     """B compared with A, which name ledger files or URLs, methods (with `:name=value,...`), commits or machines; `by` says which.
 
-    `other` opens a ledger by URL. Raises NotPaired when no group exists on both sides with a common seed.
+    `other` opens a ledger by URL; `only` narrows both sides. Raises NotPaired when no group exists on both sides with a common seed.
     """
     kind = by or kind_of(ledger, a, b)
     if kind == "ledger":
@@ -79,9 +101,9 @@ def compare(
         sides = []
         for url in (a, b):
             with other(url) as opened:
-                sides.append(load_side(opened, url, "ledger"))
+                sides.append(load_side(opened, url, "ledger", only))
     else:
-        sides = [load_side(ledger, name, kind) for name in (a, b)]
+        sides = [load_side(ledger, name, kind, only) for name in (a, b)]
     declared = {(row["task"], row["metric"]): row for row in _metrics(ledger if kind != "ledger" else other, a)}
     return _compare(sides[0], sides[1], kind, declared, metric)
 
@@ -131,19 +153,28 @@ def _compare(a: Side, b: Side, kind: By, declared: Mapping[tuple[str, str], Mapp
             continue
         pairs += change.n
         changes.append(change)
-    if not changes and not too_few:
+    lost = _lost(a, b, metric)
+    if not changes and not too_few and not lost:
         raise NotPaired(f"{a.name} and {b.name} have no task, configuration and metric in common, so they can't be compared.")
     adjusted = holm(np.array([change.p for change in changes]))
-    corrected = (_with(change, float(p)) for change, p in zip(changes, adjusted, strict=True))
-    return Comparison(
-        a.name, b.name, kind, tuple(sorted(corrected, key=lambda change: (change.adjusted, change.group))), pairs, alone, tuple(too_few)
+    corrected = (replace(change, adjusted=float(p)) for change, p in zip(changes, adjusted, strict=True))
+    ordered = tuple(sorted(corrected, key=lambda change: (change.adjusted, change.group)))
+    return Comparison(a.name, b.name, kind, ordered, pairs, alone, tuple(too_few), lost)
+
+
+def _lost(a: Side, b: Side, metric: str) -> tuple[Lost, ...]:
+    """What A has and B tried in vain, each configuration once."""
+    found: dict[tuple[str, ...], dict[int, str]] = {}
+    for group, values in a.values.items():
+        if metric not in ("", group[-1]):
+            continue
+        for without, place in ((b.failed.get(group[:5], {}), (*group[:5], "")), (b.odd.get(group, {}), group)):
+            for seed in values.keys() & without.keys():
+                found.setdefault(place, {})[seed] = without[seed]
+    return tuple(
+        Lost(task, task_params, method, params, of, tuple(sorted(seeds)), ", ".join(sorted(set(seeds.values()))))
+        for (_, task, task_params, method, params, of), seeds in sorted(found.items())
     )
-
-
-def _with(change: Change, adjusted: float) -> Change:
-    from dataclasses import replace
-
-    return replace(change, adjusted=adjusted)
 
 
 def _timing(group: Group, a: Side, b: Side, info: Mapping[str, Any], unit: str, keys: tuple[str, ...]) -> Change | None:
@@ -200,22 +231,50 @@ def comparison_document(found: Comparison, *, everything: bool = False) -> Docum
     )
     rows = tuple(_row(change) for change in shown)
     table = Table("compare", f"A: {found.a}. B: {found.b}.", heads, rows)
-    blocks = (Text(summary), table) if rows else (Text(summary),)
+    blocks: tuple[Block, ...] = (Text(summary), table) if rows else (Text(summary),)
+    if found.lost:
+        blocks += (_lost_table(found),)
     return Document(f"Compare by {found.by}", (Section(f"{found.a} → {found.b}", "compare", blocks),))
+
+
+def _lost_table(found: Comparison) -> Table:
+    heads = (
+        Column("task", "task", wrap=True),
+        Column("method", "method", wrap=True),
+        Column("metric", "metric"),
+        Column("n", "seeds", "right"),
+        Column("outcome", "ended as"),
+    )
+    rows = tuple(
+        Row(
+            (
+                Cell(_configured(one.task, one.task_params), one.task),
+                Cell(_configured(one.method, one.method_params), one.method),
+                Cell(one.metric or "all", one.metric, tone="muted"),
+                Cell(str(len(one.seeds)), len(one.seeds)),
+                Cell(one.outcome, one.outcome, tone="bad"),
+            )
+        )
+        for one in found.lost
+    )
+    return Table("lost", f"Results of {found.a} that {found.b} lost", heads, rows)
+
+
+def _configured(name: str, params: str) -> str:
+    """A task or method with all its params."""
+    return name if params in ("", "{}") else f"{name} {differing([params, '{}'], [1, 1])[0]}".strip()
 
 
 def _row(change: Change) -> Row:
     _, task, task_params, method, params, metric = change.group
     write = formatter([change.a, change.b], [(change.high - change.low) / 2])
     arrow = {"lower": " ↓", "higher": " ↑"}.get(change.direction, "")
-    config = "" if params in ("", "{}") else " " + differing([params, "{}"], [1, 1])[0]
-    where = "" if task_params in ("", "{}") else " " + differing([task_params, "{}"], [1, 1])[0]
     tone: Literal["bad", "good", "plain"] = "bad" if change.worse else "good" if change.changed and change.direction != "none" else "plain"
     relative = change.relative
     return Row(
         (
-            Cell(task + where, task),
-            Cell((method + config).strip(), method),
+            Cell(_configured(task, task_params), task),
+            Cell(_configured(method, params), method),
             Cell(metric + arrow, metric),
             Cell(write(change.a), change.a),
             Cell(write(change.b), change.b),
@@ -229,11 +288,11 @@ def _row(change: Change) -> Row:
     )
 
 
-def regressions(found: Comparison, primary: Sequence[tuple[str, str]], tolerance: float) -> list[Change]:
-    """Changes for the worse beyond `tolerance` (a share of A's value) in the metrics of `primary` (task, metric); all when empty."""
-    chosen = set(primary)
-    return [
-        change
-        for change in found.changes
-        if change.worse and (not chosen or (change.group[1], change.group[-1]) in chosen) and not abs(change.relative) <= tolerance
-    ]
+def judged(found: Comparison, metrics: Collection[tuple[str, str]]) -> list[Change]:
+    """The changes in these (task, metric) pairs; all when there are none."""
+    return [change for change in found.changes if not metrics or (change.group[1], change.group[-1]) in metrics]
+
+
+def regressions(found: Comparison, metrics: Collection[tuple[str, str]], tolerance: float) -> list[Change]:
+    """Those `judged` that are worse by more than `tolerance` (a share of A's value)."""
+    return [change for change in judged(found, metrics) if change.worse and not abs(change.relative) <= tolerance]

@@ -66,7 +66,7 @@ class Table:
     """`id` is unique in the document. `range_column` names the column whose intervals a renderer may draw as bars.
 
     `folded`, where it is not empty, says in words what the rows after the first `unfolded` are: people see it instead of them at first
-    (terminal, HTML); data formats hold all rows.
+    (terminal, HTML); data formats hold all rows. `options`: what `assay why` needs beside the id of one of its cells.
     """
 
     id: str
@@ -78,6 +78,7 @@ class Table:
     where: str = ""
     folded: str = ""
     unfolded: int = 0
+    options: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class Code:
 
     text: str
     caption: str = ""
+    folded: bool = False  #: HTML shows the caption, and the text when asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,10 @@ Block = Text | Table | Facts | Code | Plot
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """`anchor` is unique in the document. A top-level section is a page of the HTML report; `kind` groups pages in its navigation."""
+    """`anchor` is unique in the document. A top-level section is a page of the HTML report; `kind` groups pages in its navigation.
+
+    `page`: a subsection that is a page of its own there, reached by links and not from the navigation.
+    """
 
     title: str
     anchor: str
@@ -124,6 +129,7 @@ class Section:
     sections: tuple[Section, ...] = ()
     kind: str = ""
     summary: str = ""
+    page: bool = False
 
 
 @dataclass(frozen=True, slots=True)

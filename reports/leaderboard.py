@@ -62,6 +62,7 @@ def board_table(
         + ((f"{left_out} more methods are not shown (--top 0 shows all).",) if left_out else ()),
         range_column="mean",
         where=board.where(),
+        options=ranked.cell(0).reading,
     )
 
 

@@ -53,3 +53,10 @@ def p_text(p: float) -> str:
     if math.isnan(p):
         return "p unknown"
     return "p < 0.0001" if p < 1e-4 else f"p = {p:.4f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Coordinates:
-    """One cell's place: a task configuration, a method configuration and a metric; empty parts are not constrained."""
+    """One cell's place: a task configuration, a method configuration and a metric; empty parts are not constrained.
+
+    `reading`: how the rows there were read, as the options that `assay why` needs to read them alike (`reports.standings.reading`).
+    """
 
     family: str
     task: str = ""
@@ -19,6 +22,7 @@ class Coordinates:
     method_version: int = 0
     method_params: str = ""
     metric: str = ""
+    reading: str = ""
 
     def short_id(self) -> str:
         """Twelve hexadecimal digits that depend on the coordinates only: the same cell has the same id in every report."""
@@ -31,13 +35,14 @@ class Coordinates:
             self.method_version,
             self.method_params,
             self.metric,
+            *([self.reading] if self.reading else []),
         ]
         text = json.dumps(parts, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def sql(self) -> str:
-        """The SELECT whose rows the number is computed from (for `assay sql`)."""
-        return select(self.task_where(), self.method_where(), self.metric)
+    def sql(self, only: str = "") -> str:
+        """The SELECT whose rows the number is computed from (for `assay sql`); `only` are the conditions of a filter."""
+        return select(" AND ".join(filter(None, (self.task_where(), only))), self.method_where(), self.metric)
 
     def task_where(self) -> str:
         return conditions(family=self.family, task=self.task, task_version=self.task_version, task_params=self.task_params)

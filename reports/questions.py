@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,6 +36,12 @@ class Filter:
         """The conditions in words; empty when there are none."""
         parts = [*self.where, *(f"tag {tag}" for tag in self.tags), *([f"finished since {self.since}"] if self.since else [])]
         return " and ".join(parts)
+
+    def options(self, seeds_only: bool = False) -> str:
+        """The conditions as options of a command line; with `seeds_only` those that choose among the seeds of a configuration."""
+        where = [one for one in self.where if not seeds_only or parse(one)[0] == "seed"]
+        pairs = [*(("--where", one) for one in where), *(("--tag", tag) for tag in self.tags)]
+        return shlex.join(part for pair in [*pairs, *([("--since", self.since)] if self.since else [])] for part in pair)
 
     def sql(self, trial: str = "trial", finished: str = "finished") -> tuple[str, dict[str, Any]]:
         """` AND ...` on a query with these columns, and its parameters; `where` is not part of it (`keep` does that)."""

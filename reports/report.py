@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,15 +18,21 @@ from reports.claims.verdicts import decide, families_with_claims
 from reports.curves import load_curves
 from reports.document import Block, Cell, Column, Document, Facts, Plot, Row, Section, Table, Text
 from reports.errors import BadQuestion, NothingToReport
+from reports.first_places import first_places
 from reports.leaderboard import board_table
-from reports.pages import duration, failures_page, methods_page, runs_page, tasks_page
-from reports.plots.build import family_palette, figures, undominated
-from reports.plots.specs import FAMILY_PLOTS, TradeOff, curve_metrics
+from reports.ledger_pages import failures_page, runs_page
+from reports.numbers import duration
+from reports.pages import methods_page, tasks_page
+from reports.plots.build import family_palette, figures
+from reports.plots.specs import curve_metrics
 from reports.questions import EVERYTHING, Filter, keep
 from reports.standings import Policy, Standing, standing
 
 #: Families with more measured cells show their primary metric only.
 MOST_CELLS = 20_000
+
+#: Families with more boards get a page per task instead of one long page; the first places of so many boards stand on the family's.
+MOST_BOARDS = 8
 
 #: Stands at the top of the page of claims.
 CLAIMS_SUMMARY = (
@@ -57,7 +65,7 @@ def report(
         raise NothingToReport(f"No trial of {', '.join(chosen)} fulfils {narrow.text}.")
     pages = [family_page(ledger, name, standings[name], weights) for name in standings]
     titles = paper_titles(ledger)
-    methods = methods_page(ledger, standings, titles)
+    methods = methods_page(ledger, standings, titles, narrow)
     pages += claims_page(ledger, titles, only, narrow)
     pages += methods + tasks_page(ledger, standings) + failures_page(ledger, only, narrow) + runs_page(ledger, narrow)
     facts = {
@@ -105,7 +113,7 @@ def _counts(ledger: Ledger, narrow: Filter) -> dict[str, dict[str, Any]]:
 
 
 def overview(ledger: Ledger, standings: Mapping[str, Sequence[Standing]], narrow: Filter = EVERYTHING) -> Section:
-    """Counts, who leads each task, and one line per family."""
+    """Counts, one line per family, and who leads each task of the families that have no such table themselves."""
     counts = {name: row for name, row in _counts(ledger, narrow).items() if name in standings}
     if not counts:
         return Section("Overview", "overview", (Text("The ledger holds no trials yet. `assay run quickstart` fills it."),))
@@ -129,45 +137,9 @@ def overview(ledger: Ledger, standings: Mapping[str, Sequence[Standing]], narrow
             cells[-1] = Cell(f"{numbers[-1]:,}", numbers[-1], tone="bad")
         seconds = float(row["seconds"] or 0)
         rows.append(Row((Cell(title(name), title(name), href=f"#{anchor('family', name)}"), *cells, Cell(duration(seconds), seconds))))
-    blocks = (Facts(tuple(facts)), _leaders(standings), Table("families", "Families", heads, tuple(rows)))
-    return Section("Overview", "overview", blocks)
-
-
-def _leaders(standings: Mapping[str, Sequence[Standing]]) -> Table:
-    """Who shares the first place on each board."""
-    heads: tuple[Column, ...] = (
-        Column("task", "task"),
-        Column("metric", "ranked by"),
-        Column("first", "first place", doc="Methods that can't be told apart from the best mean.", wrap=True),
-        Column("of", "of", "right", doc="Methods with a result."),
-        Column(
-            "front",
-            "front",
-            doc="Where entries also differ in another metric (size, clean accuracy): those that no other beats in the means of both.",
-            wrap=True,
-        ),
-    )
-    rows = []
-    for ranked in (one for group in standings.values() for one in group):
-        board = ranked.board
-        trade = front(ranked)
-        rows.append(
-            Row(
-                (
-                    Cell(board.name, board.name, href=f"#board-{board.anchor}"),
-                    Cell(f"{ranked.metric.id} {ranked.metric.arrow}".strip(), ranked.metric.id, tone="muted"),
-                    Cell(leaders(ranked) or "no result yet", tone="plain" if ranked.ranked else "muted"),
-                    Cell(str(len(ranked.ranked)), len(ranked.ranked), tone="muted"),
-                    Cell(trade, trade or None, tone="muted"),
-                )
-            )
-        )
-    notes = ["Several names: the tests can't tell them apart."]
-    if any(row.cells[-1].text for row in rows):
-        notes.append("The front names the entries that no other beats in both metrics: where it has several, the first place has a price.")
-    else:
-        heads, rows = heads[:-1], [Row(row.cells[:-1]) for row in rows]
-    return Table("leaders", "First places", heads, tuple(rows), tuple(notes))
+    short = [one for group in standings.values() if len(group) <= MOST_BOARDS for one in group]
+    blocks: list[Block] = [Facts(tuple(facts)), Table("families", "Families", heads, tuple(rows))]
+    return Section("Overview", "overview", (*blocks, first_places(short)) if short else tuple(blocks))
 
 
 def family_page(ledger: Ledger, family: str, standings: Sequence[Standing], weights: Mapping[str, float] | None = None) -> Section:
@@ -175,16 +147,34 @@ def family_page(ledger: Ledger, family: str, standings: Sequence[Standing], weig
     curves = load_curves(ledger, [ranked.board for ranked in standings], curve_metrics(family))
     palette = family_palette(standings)
     everything = sum(len(ranked.board.entries) * len(ranked.board.metrics) for ranked in standings) <= MOST_CELLS
-    parts = []
+    boards = []
     for ranked in standings:
         board = ranked.board
         blocks: list[Block] = [board_table(ranked, all_metrics=everything, linked=True)]
         blocks += [
             Plot(f"plot-{board.anchor}-{number}", figure) for number, figure in enumerate(figures(ranked, curves[board.anchor], palette), 1)
         ]
-        parts.append(Section(board.name, f"board-{board.anchor}", tuple(blocks), summary=_first_line(board)))
-    parts += across_tasks(standings, family, weights)
-    return Section(title(family), anchor("family", family), (), tuple(parts), "Families")
+        boards.append(Section(board.name, f"board-{board.anchor}", tuple(blocks), summary=_first_line(board)))
+    across = across_tasks(standings, family, weights)
+    if len(boards) <= MOST_BOARDS:
+        return Section(title(family), anchor("family", family), (), (*boards, *across), "Families")
+    table = first_places(standings, anchor("leaders", family))
+    return Section(title(family), anchor("family", family), (table,), (*across, *_task_pages(standings, boards)), "Families")
+
+
+def _task_pages(standings: Sequence[Standing], boards: Sequence[Section]) -> list[Section]:
+    """A page per task that holds its boards, whose own summaries would only repeat the page's."""
+    by_task: dict[str, list[tuple[Board, Section]]] = defaultdict(list)
+    for ranked, section in zip(standings, boards, strict=True):
+        by_task[ranked.board.task].append((ranked.board, section))
+    out = []
+    for task, found in by_task.items():
+        if len(found) == 1:
+            out.append(replace(found[0][1], page=True))
+        else:
+            parts = tuple(replace(section, summary="") for _, section in found)
+            out.append(Section(found[0][0].label, anchor("task-boards", task), (), parts, summary=found[0][1].summary, page=True))
+    return out
 
 
 def claims_page(ledger: Ledger, titles: Mapping[int, str], only: Sequence[str] = (), narrow: Filter = EVERYTHING) -> list[Section]:
@@ -197,7 +187,8 @@ def claims_page(ledger: Ledger, titles: Mapping[int, str], only: Sequence[str] =
             decisions = decide(ledger, family, narrow)
         except NothingToReport:
             continue
-        explained = tuple(explanation(one, titles.get(one.definition.paper, "")) for one in decisions if one.verdict != "not attempted")
+        attempted = [one for one in decisions if one.verdict != "not attempted"]
+        explained = tuple(replace(explanation(one, titles.get(one.definition.paper, "")), page=True) for one in attempted)
         table = verdict_table(decisions, anchor("claims", family), f"Claims: {title(family)}", {one.title for one in explained})
         parts.append(Section(title(family), anchor("claims-part", family), (table,), explained))
     return [Section("Claims", "claims", (), tuple(parts), "Verdicts", CLAIMS_SUMMARY)] if parts else []
@@ -209,21 +200,3 @@ def _first_line(board: Board) -> str:
 
 def title(family: str) -> str:
     return family.replace("_", " ").capitalize()
-
-
-def leaders(ranked: Standing) -> str:
-    """The methods that share the first place, in words."""
-    names = [ranked.board.entries[at].name for at in ranked.ranked if at in ranked.best]
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-
-
-def front(ranked: Standing) -> str:
-    """The front of the metric ranked by and the one that the family trades it against, in words; empty where it has none."""
-    for spec in FAMILY_PLOTS.get(ranked.board.family, ()):
-        if isinstance(spec, TradeOff) and ranked.metric.id in spec.needs:
-            found = undominated(ranked, spec)
-            other = spec.x if spec.y == ranked.metric.id else spec.y
-            names = [ranked.board.entries[at].name for at in found]
-            more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-            return f"{len(names)} against {other}: {', '.join(names[:6])}{more}" if names else ""
-    return ""

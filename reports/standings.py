@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -10,6 +10,8 @@ import numpy as np
 
 from reports.boards import Board, Metric
 from reports.errors import BadQuestion
+from reports.provenance import Coordinates
+from reports.questions import Filter
 from reports.stats import groups
 from reports.stats.caveats import skew_note
 from reports.stats.distributions import Floats
@@ -19,8 +21,11 @@ from reports.stats.power import seeds_needed
 Policy = Literal["drop", "worst", "impute"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 
-#: Letters for more methods than this would run past z and tell nobody anything; rank intervals remain.
-MOST_LETTERS = 80
+#: The tests are corrected by Holm's method up to so many methods, by Bonferroni's above.
+MOST_HOLM = 80
+
+#: Letters for more groups than this would run past z and tell nobody anything; rank intervals remain.
+MOST_GROUPS = 26
 
 #: Up to here the note says how much the tests lean on normality.
 FEW_SEEDS = 5
@@ -48,6 +53,10 @@ class Standing:
         if self.metric.id not in self.board.values:
             known = ", ".join(self.board.metrics)
             raise BadQuestion(f"Task {self.board.task} has no metric {self.metric.id!r}; it has {known}.")
+
+    def cell(self, entry: int, metric: str = "") -> Coordinates:
+        """Where the number of an entry comes from (of the metric ranked by, unless another is named), and how it was read."""
+        return replace(self.board.coordinates(entry, metric or self.metric.id), reading=reading(self.policy, self.board.only))
 
     @cached_property
     def matrix(self) -> Floats:
@@ -93,7 +102,7 @@ class Standing:
 
     @cached_property
     def _separated(self) -> tuple[groups.Bools, Floats]:
-        if len(self.board.entries) > MOST_LETTERS:
+        if len(self.board.entries) > MOST_HOLM:
             return groups.separated(self.matrix, self.level)
         pairwise = groups.pairwise_t(self.matrix)
         with np.errstate(invalid="ignore"):
@@ -111,13 +120,13 @@ class Standing:
 
     @cached_property
     def letters(self) -> list[str]:
-        """Letters per entry; empty for entries without a result or when there are too many methods for letters."""
+        """Letters per entry; empty for entries without a result or when there are too many groups for letters."""
         out = [""] * len(self.board.entries)
-        if len(self.ranked) > MOST_LETTERS or self.metric.direction == "none":
+        if len(self.ranked) > MOST_HOLM or self.metric.direction == "none":
             return out
         chosen = np.array(self.ranked, dtype=np.int64)
         found = groups.cliques(self.different, chosen)
-        return groups.letters(found, len(out))
+        return groups.letters(found, len(out)) if len(found) <= MOST_GROUPS else out
 
     @cached_property
     def ranks(self) -> tuple[list[int], list[int]]:
@@ -193,20 +202,27 @@ class Standing:
         """How the groups and ranks were made, for people."""
         pairs = len(self.ranked) * (len(self.ranked) - 1) // 2
         smallest = int(self.table.n[self.ranked].min()) if self.ranked else 0
-        correction = "Holm" if len(self.board.entries) <= MOST_LETTERS else "Bonferroni"
-        text = (
-            f"Means over seeds with Student's t {self.level:.0%} intervals{scale_text(self.metric.bounds)}. "
-            f"Methods that share a letter can't be told apart: paired t tests over common seeds, "
-            f"{correction}'s correction over {pairs:,} pairs, {1 - self.level:.0%} level. The rank intervals come from the same tests."
-        )
-        if len(self.ranked) > MOST_LETTERS:
-            text += f" Letters are left out above {MOST_LETTERS} methods."
+        correction = "Holm" if len(self.board.entries) <= MOST_HOLM else "Bonferroni"
+        tests = f"paired t tests over common seeds, {correction}'s correction over {pairs:,} pairs, {1 - self.level:.0%} level"
+        text = f"Means over seeds with Student's t {self.level:.0%} intervals{scale_text(self.metric.bounds)}. "
+        if any(self.letters) or self.metric.direction == "none":
+            text += f"Methods that share a letter can't be told apart: {tests}. The rank intervals come from the same tests."
+        else:
+            text += f"The rank intervals come from {tests}; where one begins with 1, no method is shown to be better. "
+            text += "Letters for the groups are left out: there are too many."
         if smallest < 2 and self.ranked:
             text += " Methods with a single seed have no interval and can't be told apart from anything."
         elif smallest <= FEW_SEEDS and self.ranked:
             text += f" With {smallest} seeds the t tests lean on normally distributed differences and find only large effects."
         skew = skew_note(self.matrix[self.ranked], self.metric.bounds) if self.ranked else ""
         return f"{text} {skew}".strip()
+
+
+def reading(policy: Policy, only: Filter) -> str:
+    """The options of `assay why` that lead to the number printed: empty unless the policy or the filter can change it."""
+    if policy == "drop":
+        return only.options(seeds_only=True)
+    return " ".join(filter(None, (f"--missing {policy}", only.options())))
 
 
 def standing(board: Board, metric: str | None = None, policy: Policy = "drop", level: float = 0.95) -> Standing:

@@ -15,15 +15,17 @@
   paint();
 
   // Pages: the one that holds the address's anchor is open.
-  const pages = all(".page");
+  const pages = all(".page"), title = document.title;
   const show = () => {
     const id = decodeURIComponent(location.hash.slice(1));
     const target = id && document.getElementById(id);
     const page = (target && target.closest(".page")) || pages[0];
     for (const one of pages) one.classList.toggle("open", one === page);
     for (const link of all(".side nav a")) {
-      if (page && link.getAttribute("href") === "#" + page.id) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
+      if (page && link.getAttribute("href") === "#" + (page.dataset.top || page.id)) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
     }
+    const name = page && page.querySelector("h1");
+    if (name) document.title = `${name.textContent} · ${title}`;
     if (target && target !== page) target.scrollIntoView(); else scrollTo(0, 0);
   };
   addEventListener("hashchange", show);
@@ -67,18 +69,24 @@
     return made;
   };
   const json = (node) => node ? JSON.parse(node.textContent) : null;
+  const kept = {};
+  const shared = (name, number) => number === undefined ? "" : (kept[name] ??= json(document.getElementById(name)))[number];
   const unpack = (table) => {
     const rest = document.querySelector(`script.rest[data-for="${CSS.escape(table.id)}"]`);
     if (!rest) return;
-    const conditions = json(document.getElementById("conditions")), { metrics, rows } = json(rest);
+    const { metrics, rows } = json(rest);
     const heads = [...table.tHead.rows[0].cells], shape = heads.filter((head) => !head.classList.contains("range"));
     const made = document.createDocumentFragment();
     for (const [best, condition, bar, cells] of rows) {
       const row = element("tr", "", best ? "best" : "");
-      row.dataset.sql = conditions[condition];
+      row.dataset.w = condition;
       cells.forEach((cell, index) => {
         const own = element("td", "", shape[index].className);
-        if (Array.isArray(cell)) {
+        if (Array.isArray(cell) && cell[2]) {
+          const link = element("a", cell[0]);
+          link.href = cell[2];
+          own.append(link);
+        } else if (Array.isArray(cell)) {
           const button = element("button", cell[0]);
           button.type = "button";
           button.dataset.id = cell[1];
@@ -108,6 +116,17 @@
   for (const button of all("button.all")) {
     button.hidden = false;
     button.addEventListener("click", () => unpack(document.getElementById(button.dataset.table)));
+  }
+
+  // Columns that a page of usual width has no room for.
+  for (const button of all("button.columns")) {
+    const table = document.getElementById(button.dataset.table), words = button.textContent;
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      const wide = table.classList.toggle("wide");
+      button.setAttribute("aria-pressed", wide);
+      button.textContent = wide ? "Fewer columns" : words;
+    });
   }
 
   // Filtering: every word must occur in the row.
@@ -146,16 +165,21 @@
     button.setAttribute("aria-expanded", "true");
     const exact = (text) => text ? JSON.parse('"' + text + '"') : "";
     const metric = button.dataset.exact ?? exact(button.dataset.metric);
-    const where = [exact(table.dataset.where), row.dataset.sql ?? exact(row.dataset.where), "metric = " + literal(metric)].filter(Boolean).join(" AND ");
+    const where = [exact(table.dataset.where), shared("conditions", row.dataset.w), "metric = " + literal(metric)].filter(Boolean).join(" AND ");
     const sql = `SELECT seed, value, kind, trial FROM scores WHERE ${where} ORDER BY seed`;
-    const trials = (row.dataset.trials || "").split(" ").filter(Boolean);
+    const trials = shared("trials", row.dataset.t).split(" ").filter(Boolean);
     const opened = element("tr", "", "why"), cell = element("td");
     cell.colSpan = row.cells.length;
-    const head = element("p", `assay why ${button.dataset.id}`);
+    const head = element("p", `assay why ${button.dataset.id} ${exact(table.dataset.options)}`.trim());
     const copy = element("button", "Copy SQL", "copy");
     copy.type = "button";
     copy.addEventListener("click", () => navigator.clipboard && navigator.clipboard.writeText(sql).then(() => { copy.textContent = "Copied"; }));
     head.append(copy);
+    if (document.querySelector('.side a[href="/sql"]')) { // live: the server can run it
+      const run = element("a", "Run it", "copy");
+      run.href = "/sql?q=" + encodeURIComponent(sql);
+      head.append(run);
+    }
     const pre = element("pre");
     pre.append(element("code", sql));
     cell.append(head, pre, element("p", trials.length ? `${trials.length} trials: ${trials.join(" ")}` : "The SQL lists the trials.", "keys"));

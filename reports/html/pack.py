@@ -1,4 +1,5 @@
-"""Long tables of large reports: the first rows are HTML, the others compact JSON that the page's script turns into rows on demand."""
+"""What a page keeps as JSON: the SQL conditions and trial keys behind rows, each once, and in large reports most rows of long tables,
+which the page's script turns into HTML on demand."""
 
 from __future__ import annotations
 
@@ -14,17 +15,28 @@ LARGE, STATIC = 3000, 20
 
 
 class Packer:
-    """Packs the long tables of one document; SQL conditions of rows repeat over tables and are stored once."""
+    """Numbers the conditions and trials of one document's rows, which repeat over its tables, and packs its long tables."""
 
     def __init__(self, rows: int) -> None:
         self.active = rows > LARGE
         self._conditions: dict[str, int] = {}
+        self._trials: dict[tuple[str, ...], int] = {}
+
+    def condition(self, where: str) -> int:
+        """The number under which the page holds these SQL conditions."""
+        return self._conditions.setdefault(where, len(self._conditions))
+
+    def trials(self, keys: tuple[str, ...]) -> int:
+        """The number under which the page holds these trial keys."""
+        return self._trials.setdefault(keys, len(self._trials))
 
     def wants(self, table: Table) -> bool:
-        return self.active and len(table.rows) > STATIC
+        """Whether most rows wait for the reader: those of boards do, those of an index, which has no measured cells, do not."""
+        return self.active and len(table.rows) > STATIC and any(cell.id for cell in table.rows[0].cells)
 
     def rest(self, table: Table, spans: Sequence[str]) -> str:
-        """The rows after the first `STATIC`. A row is [best, condition, bar or 0, cells]; a cell its text, or [text, id] where measured.
+        """The rows after the first `STATIC`. A row is [best, condition, bar or 0, cells].
+        A cell is its text, [text, id] where measured, or [text, "", link].
 
         Trial keys are left out: the SQL selects them.
         """
@@ -32,18 +44,19 @@ class Packer:
         rows = []
         for number, row in enumerate(table.rows[STATIC:], STATIC):
             bar = [float(found) for found in re.findall(r"--\w:([-\d.]+)%", spans[number])] if spans and spans[number] else 0
-            condition = self._conditions.setdefault(row.where, len(self._conditions))
-            rows.append([int(any(cell.tone == "best" for cell in row.cells)), condition, bar, [_cell(cell) for cell in row.cells]])
+            best = int(any(cell.tone == "best" for cell in row.cells))
+            rows.append([best, self.condition(row.where), bar, [_cell(cell) for cell in row.cells]])
         return _block(f'class="rest" data-for="{table.id}"', {"metrics": metrics, "rows": rows})
 
     def shared(self) -> str:
-        """What packed tables have in common; empty when there are none."""
-        return _block('id="conditions"', list(self._conditions)) if self._conditions else ""
+        """The conditions and trials that rows refer to."""
+        trials = [" ".join(keys) for keys in self._trials]
+        return _block('id="conditions"', list(self._conditions)) + _block('id="trials"', trials)
 
 
 def _cell(cell: Cell) -> object:
     text = short(cell.text, 96)
-    return [text, cell.id] if cell.id else text
+    return [text, cell.id] if cell.id else [text, "", cell.href] if cell.href else text
 
 
 def _block(attributes: str, value: object) -> str:

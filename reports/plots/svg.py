@@ -216,7 +216,7 @@ def _multiples(figure: Figure) -> tuple[list[str], int, int]:
         x0, y0 = left + column * (side + gap), row * (side + head + foot) + head
         x, y = _scales(figure, list(figure.panels), (x0, x0 + side), (y0 + side, y0), 3)
         body += _frame(figure, x, y, titles=False)
-        body.append(f'<text class="panel-title" x="{x0}" y="{y0 - 19}">{escape(short(panel.title, 26))}</text>')
+        body.append(f'<text class="panel-title" x="{x0}" y="{y0 - 19}">{escape(short(panel.title, 22))}</text>')
         body.append(f'<text class="panel-note" x="{x0}" y="{y0 - 6}">{escape(short(panel.note, 40))}</text>')
         body += _drawn(panel, x, y)
     middle = left + (columns * (side + gap) - gap) / 2

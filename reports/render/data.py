@@ -19,8 +19,8 @@ SCHEMA_VERSION = 1
 #: Fields that are written even when they are empty.
 ALWAYS = ("text", "value", "rows")
 
-#: Fields that say how people are shown tables and axes; they are not written.
-LAYOUT = ("spare", "folded", "unfolded", "within")
+#: Fields that say how people are shown tables, pages and axes; they are not written.
+LAYOUT = ("spare", "folded", "unfolded", "within", "page")
 
 
 def render_json(document: Document) -> str:

@@ -6,8 +6,9 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from reports.document import Block, Code, Document, Facts, Plot, Section, Table, Text
+from reports.document import Block, Cell, Code, Column, Document, Facts, Plot, Section, Table, Text
 from reports.render.clean import printable, short
+from reports.render.fit import fold
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -37,6 +38,7 @@ _SPECIAL = {
     "∞": r"$\infty$",
     "≤": r"$\le$",
     "≥": r"$\ge$",
+    "◆": r"$\diamond$",
     "↓": r"$\downarrow$",
     "↑": r"$\uparrow$",
     "→": r"$\rightarrow$",
@@ -48,7 +50,13 @@ _GREEK = {f"GREEK SMALL LETTER {name.upper()}": name for name in re.findall(r"\w
 #: Accented letters that pdflatex's default encoding knows.
 _KNOWN = set("àáâãäåçèéêëìíîïñòóôõöùúûüýÿÀÁÂÃÄÅÇÈÉÊËÌÍÎÏÑÒÓÔÕÖÙÚÛÜÝßøØæÆœŒ")
 
-PREAMBLE = "% needs \\usepackage{booktabs} and, before TeX Live 2018, \\usepackage[utf8]{inputenc}\n"
+PREAMBLE = "% needs \\usepackage{booktabs,graphicx} and, before TeX Live 2018, \\usepackage[utf8]{inputenc}\n"
+
+#: Rows that fit on a page; a longer table goes on in another one. Characters of a line of a header.
+MOST_ROWS, HEADER = 40, 12
+
+#: A tabular that is wider than the line is made smaller, any other left as it is.
+_FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 
 def escape(text: str, longest: int | None = None) -> str:
@@ -102,19 +110,30 @@ def _block(block: Block, lines: list[str]) -> None:
 
 
 def table(block: Table) -> list[str]:
-    """A floating booktabs table; methods that can't be told apart from the best are bold, notes stand below."""
+    """Floating booktabs tables of at most `MOST_ROWS` rows; methods that can't be told apart from the best are bold, notes stand below."""
     layout = "".join({"left": "l", "right": "r", "center": "c"}[column.align] for column in block.columns)
-    heads = [
-        escape(column.title if not column.unit or column.unit in column.title else f"{column.title} ({column.unit})", 60)
-        for column in block.columns
-    ]
-    lines = [r"\begin{table}[htbp]\centering", rf"\caption{{{escape(block.caption, 200)}}}", rf"\begin{{tabular}}{{{layout}}}", r"\toprule"]
-    lines += [" & ".join(heads) + r" \\", r"\midrule"]
-    for row in block.rows:
-        cells = [
-            rf"\textbf{{{escape(cell.text, 60)}}}" if cell.tone == "best" and cell.text else escape(cell.text, 60) for cell in row.cells
-        ]
-        lines.append(" & ".join(cells) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\smallskip\parbox{{.95\linewidth}}{{\footnotesize {escape(note)}}}" for note in block.notes]
-    return [*lines, r"\end{table}"]
+    heads = " & ".join(_head(column) for column in block.columns) + r" \\"
+    lines = []
+    for start in range(0, max(1, len(block.rows)), MOST_ROWS):
+        caption = escape(block.caption, 200) + (" (continued)" if start else "")
+        lines += [r"\begin{table}[htbp]\centering", rf"\caption{{{caption}}}", _FIT, rf"\begin{{tabular}}{{{layout}}}", r"\toprule"]
+        lines += [heads, r"\midrule"]
+        for row in block.rows[start : start + MOST_ROWS]:
+            lines.append(" & ".join(_cell(cell) for cell in row.cells) + r" \\")
+        lines += [r"\bottomrule", r"\end{tabular}}"]
+        if start + MOST_ROWS >= len(block.rows):
+            lines += [rf"\par\smallskip\parbox{{.95\linewidth}}{{\footnotesize {escape(note)}}}" for note in block.notes]
+        lines.append(r"\end{table}")
+    return lines
+
+
+def _head(column: Column) -> str:
+    """A header in lines of about `HEADER` characters, broken at spaces and underscores."""
+    text = column.title if not column.unit or column.unit in column.title else f"{column.title} ({column.unit})"
+    lines = [escape(line) for line in fold(short(text, 60), HEADER).split("\n")]
+    side = {"left": "l", "right": "r", "center": "c"}[column.align]
+    return lines[0] if len(lines) == 1 else rf"\shortstack[{side}]{{" + r"\\".join(lines) + "}"
+
+
+def _cell(cell: Cell) -> str:
+    return rf"\textbf{{{escape(cell.text, 60)}}}" if cell.tone == "best" and cell.text else escape(cell.text, 60)

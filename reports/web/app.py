@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Sequence
-from html import escape
 from typing import Any
 
 from starlette.applications import Starlette
@@ -15,30 +14,24 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from db.errors import LedgerError, QueryRefused
-from db.formats import Format, cell, is_numeric, write_rows
+from db.formats import write_rows
 from db.ledger import Ledger
 from db.reading import Answer, ask
 from reports.document import Cell, Column, Document, Row, Table
 from reports.errors import ReportError
-from reports.html.page import THEME, navigation, render, shell, table_html
-from reports.pages import duration
+from reports.html.page import THEME, navigation, render, shell
+from reports.html.tables import table_html
+from reports.ledger_pages import status_cell
+from reports.numbers import duration
 from reports.render.data import render_json
 from reports.report import report
 from reports.web.security import LOOPBACK, Guard
+from reports.web.sql_page import LONGEST, ROWS, SECONDS, TYPES, sql_page
 
 LINKS = (("Report", "/"), ("Runs now", "/runs"), ("SQL", "/sql"))
 
-#: Limits of a query from a web page, and of its text.
-ROWS, SECONDS, LONGEST = 2000, 20.0, 20_000
-
 #: How often the page of running work asks again, in seconds.
 REFRESH = 5
-
-TYPES: dict[str, tuple[Format, str]] = {
-    "json": ("json", "application/json"),
-    "csv": ("csv", "text/csv; charset=utf-8"),
-    "arrow": ("arrow", "application/vnd.apache.arrow.stream"),
-}
 
 _STATE = (
     "SELECT (SELECT COUNT(*) FROM trials) AS trials, (SELECT COUNT(*) FROM attempts) AS attempts, "
@@ -154,6 +147,7 @@ def running(ledger: Ledger) -> Table:
         Column("started", "started (UTC)"),
         Column("done", "done", "right"),
         Column("planned", "of", "right"),
+        Column("share", "progress", "right"),
         Column("leased", "running", "right"),
         Column("failed", "failed", "right"),
         Column("seconds", "compute", "right"),
@@ -162,17 +156,17 @@ def running(ledger: Ledger) -> Table:
     for run in runs:
         found = counts.get(run["run"], {})
         done, failed, leased = (int(found.get(name) or 0) for name in ("done", "failed", "leased"))
-        status = run["status"] or "running"
         seconds = float(found.get("seconds") or 0.0)
         rows.append(
             Row(
                 (
                     Cell(str(run["run"])[:16], run["run"]),
                     Cell(run["suite"], run["suite"]),
-                    Cell(status, status, tone="good" if status == "complete" else "warn"),
+                    status_cell(run["status"], "running"),
                     Cell(str(run["started"])[:19].replace("T", " "), str(run["started"])),
                     Cell(f"{done:,}", done),
                     Cell(f"{run['planned']:,}", run["planned"], tone="muted"),
+                    Cell(f"{(done + failed) / run['planned']:.0%}" if run["planned"] else "", tone="muted"),
                     Cell(f"{leased:,}" if leased else "", leased),
                     Cell(f"{failed:,}" if failed else "", failed, tone="bad" if failed else "plain"),
                     Cell(duration(seconds), seconds),
@@ -180,29 +174,3 @@ def running(ledger: Ledger) -> Table:
             )
         )
     return Table("running", "Runs", heads, tuple(rows))
-
-
-def sql_page(query: str, answer: Answer | None, error: str) -> str:
-    """The form, and the answer under it."""
-    form = (
-        '<form method="get" action="/sql"><label for="q">A SELECT over the public views</label>'
-        f'<textarea id="q" name="q" rows="6" spellcheck="false" maxlength="{LONGEST}">{escape(query)}</textarea>'
-        '<p><button type="submit">Run</button> '
-        + " ".join(f'<button type="submit" formaction="/sql.{name}">{name.upper()}</button>' for name in TYPES)
-        + "</p></form>"
-    )
-    out = [f'<section class="page open"><h1>SQL</h1>{form}']
-    if error:
-        out.append(f'<p class="text bad" role="alert">{escape(error)}</p>')
-    if answer is not None:
-        right = [is_numeric([row[at] for row in answer.rows]) for at in range(len(answer.names))]
-        heads = tuple(Column(f"c{at}", name, "right" if right[at] else "left", wrap=not right[at]) for at, name in enumerate(answer.names))
-        rows = tuple(Row(tuple(_shown(value) for value in row)) for row in answer.rows)
-        more = f", cut after {ROWS:,}" if answer.truncated else ""
-        table = Table("rows", "Rows", heads, rows, (f"{len(rows):,} rows{more}, {answer.seconds:.2f} s.",))
-        out.append(table_html(table))
-    return "".join(out) + "</section>"
-
-
-def _shown(value: Any) -> Cell:
-    return Cell(cell(value), value if isinstance(value, int | float) else None)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,8 +20,11 @@ from db.ledger import Ledger
 from db.records import Attempt, Catalogue, Environment, Run
 from reports.boards import Question, load_boards
 from reports.compare import compare, comparison_document, regressions
-from reports.errors import BadQuestion, NotPaired
-from reports.standings import standing
+from reports.document import Document
+from reports.errors import BadQuestion, NothingToReport, NotPaired
+from reports.leaderboard import leaderboard
+from reports.questions import Filter
+from reports.standings import Policy, standing
 from reports.why import find, why
 
 TASK = "toy/t"
@@ -46,7 +52,7 @@ def results(shift: float = 0.0, slower: float = 1.0, session: float = 1.0) -> li
 def rerun(ledger: Ledger, run: str, commit: str, host: str, of: list[Result]) -> None:
     """Record the same trials again, as another commit on another machine would: replicates."""
     content = {**ENVIRONMENT.content, "git": {"commit": commit, "dirty": False}, "hostname": host}
-    environment = Environment((commit + host).encode().hex().ljust(64, "0")[:64], content)
+    environment = Environment(hashlib.sha256((commit + host).encode()).hexdigest(), content)
     ledger.write_catalogue(CATALOGUE)
     ledger.start_run(Run(run, "s", "", "inline", [], len(of)), environment)
     trials = [trial_of(result) for result in of]
@@ -142,6 +148,75 @@ def test_what_cannot_be_compared_says_so(empty_ledger: Ledger) -> None:
     assert len(compare(empty_ledger, "a:bits=2", "a:bits=3").too_few) == 1
 
 
+def test_comparisons_are_narrowed_by_params_seeds_and_tags(empty_ledger: Ledger) -> None:
+    rerun(empty_ledger, "one", "aaaa1111", "h", results())
+    rerun(empty_ledger, "two", "bbbb2222", "h2", results(shift=0.05))
+    found = compare(empty_ledger, "aaaa", "bbbb", metric="loss", only=Filter(where=("method=b", "seed<6")))
+    assert [(change.group[3], change.n) for change in found.changes] == [("toy/b", 6)]
+    with pytest.raises(NothingToReport, match="aaaa"):
+        compare(empty_ledger, "aaaa", "bbbb", only=Filter(where=("seed>99",)))
+    with pytest.raises(BadQuestion, match="No run of this ledger has the tag"):
+        compare(empty_ledger, "aaaa", "bbbb", only=Filter(tags=("nobody",)))
+
+
+def failing(ledger: Ledger, run: str, commit: str, of: list[Result]) -> None:
+    """Record attempts of another commit that ended without a result."""
+    environment = Environment(commit.encode().hex().ljust(64, "0"), {**ENVIRONMENT.content, "git": {"commit": commit, "dirty": False}})
+    ledger.start_run(Run(run, "s", "", "inline", [], len(of)), environment)
+    ledger.record(
+        [
+            Attempt(f"{run}{n}", trial_of(r).key, run, "error", NOW, NOW, 1.0, 1.0, "w", environment.hash, error="ValueError: no")
+            for n, r in enumerate(of)
+        ],
+        [environment],
+    )
+
+
+def test_results_that_head_lost_are_a_regression(tmp_path: Path) -> None:
+    """Head fails where base had results, or measures what is not finite: fewer pairs must not look like no regression."""
+    path = str(tmp_path / "lost.db")
+    with open_ledger(path, create=True) as ledger:
+        rerun(ledger, "one", "aaaa1111", "h", results())
+        rerun(ledger, "two", "bbbb2222", "h", [r for r in results() if r.method == "toy/a"])
+        failing(ledger, "three", "bbbb2222", [r for r in results() if r.method == "toy/b"])
+        odd = [dataclasses.replace(r, metrics={**r.metrics, "loss": float("nan")}) for r in results() if r.seed < 3]
+        rerun(ledger, "four", "cccc3333", "h", odd)
+        found = compare(ledger, "aaaa", "bbbb")
+        assert [(one.method, one.metric, len(one.seeds), one.outcome) for one in found.lost] == [("toy/b", "", 10, "error")]
+        assert comparison_document(found).tables()[-1].id == "lost"
+        found = compare(ledger, "aaaa", "cccc")
+        assert [(one.method, one.metric, one.seeds) for one in found.lost] == [("toy/a", "loss", (0, 1, 2)), ("toy/b", "loss", (0, 1, 2))]
+        assert compare(ledger, "bbbb", "aaaa").lost == ()
+    for head in ("bbbb", "cccc"):
+        code, text = invoke("gate", "--base", "aaaa", "--head", head, "--db", path)
+        assert (code, "results lost" in text) == (4, True)
+
+
+def test_gate_understands_what_git_calls_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e@e"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    for text in ("one", "two"):
+        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", text], check=True)
+    hashes = subprocess.run([*git, "rev-list", "HEAD"], capture_output=True, text=True, check=True).stdout.split()
+    path = str(tmp_path / "refs.db")
+    with open_ledger(path, create=True) as ledger:
+        rerun(ledger, "one", hashes[1], "h", results())
+        rerun(ledger, "two", hashes[0], "h", results(shift=0.05))
+    monkeypatch.chdir(tmp_path)
+    code, text = invoke("gate", "--base", "HEAD~1", "--head", "HEAD", "--db", path)
+    assert (code, f"1 regression from {hashes[1]} to {hashes[0]}" in text) == (4, True)
+    assert invoke("gate", "--base", "nowhere", "--head", "HEAD", "--db", path)[0] not in (0, 4)
+
+
+def test_gate_counts_pairs_of_the_metrics_it_judges(two_commits: str) -> None:
+    """Twenty pairs of the loss; those of other metrics don't count towards --min-pairs."""
+    gate = ("gate", "--base", "bbbb", "--head", "aaaa", "--db", two_commits)
+    assert invoke(*gate, "--min-pairs", "20")[0] == 0
+    assert invoke(*gate, "--min-pairs", "21")[0] == 1
+    assert invoke(*gate, "--where", "seed<4", "--min-pairs", "8")[0] == 0
+    assert invoke(*gate, "--by", "method")[0] != 0
+
+
 def test_regressions_respect_metrics_and_tolerance(empty_ledger: Ledger) -> None:
     rerun(empty_ledger, "one", "aaaa1111", "h", results())
     rerun(empty_ledger, "two", "bbbb2222", "h2", results(shift=0.05))
@@ -192,6 +267,54 @@ def test_why_resolves_every_cell_of_a_board_and_shows_the_same_mean(ledger: Ledg
         assert {row.trials[0] for row in document.tables()[0].rows} == set(board.trial_keys(at))
 
 
+def printed(document: Document) -> dict[str, tuple[str, float]]:
+    """Cell ids with the option string of their table and the number printed."""
+    return {
+        cell.id: (table.options, float(cell.value))
+        for table in document.tables()
+        for row in table.rows
+        for cell in row.cells
+        if cell.id and isinstance(cell.value, float)
+    }
+
+
+@pytest.mark.parametrize(
+    ("only", "policy"),
+    [
+        (Filter(), "worst"),
+        (Filter(), "impute"),
+        (Filter(where=("seed<3",)), "drop"),
+        (Filter(where=("seed<3", "method=a")), "impute"),
+        (Filter(tags=("nightly",)), "drop"),
+        (Filter(since="2026-11-23"), "worst"),
+    ],
+)
+def test_a_cell_id_leads_to_the_number_it_was_printed_with(empty_ledger: Ledger, tmp_path: Path, only: Filter, policy: Policy) -> None:
+    """Filters and policies for missing results change a number: its id is then another one, which `assay why` resolves with the same."""
+    fill(empty_ledger, CATALOGUE, [r if r.seed != 2 or r.method != "toy/a" else dataclasses.replace(r, metrics={}) for r in results()])
+    empty_ledger.start_run(Run("tagged", "s", "", "inline", [], 8, tags=("nightly",)), ENVIRONMENT)
+    empty_ledger.submit("tagged", [trial_of(r) for r in results() if r.seed < 4])
+    empty_ledger.finish_run("tagged", "complete")
+    cells = printed(leaderboard("toy", load_boards(empty_ledger, Question("toy", only=only)), policy=policy, all_metrics=True))
+    assert cells
+    everything = printed(leaderboard("toy", load_boards(empty_ledger, Question("toy"))))
+    for ident, (options, value) in cells.items():
+        found = why(empty_ledger, ident, only, policy)
+        mean = float(dict(found.sections[0].blocks[0].items)["mean"].split(",")[0])  # type: ignore[union-attr]
+        assert mean == pytest.approx(value, rel=1e-5)
+        code, text = invoke("why", ident, *shlex.split(options), "--db", str(tmp_path / "fresh.db"))
+        assert (code, f"{mean:.6g}" in text) == (0, True)
+        if ident in everything:
+            assert everything[ident][1] == pytest.approx(value), "one id for two numbers"
+
+
+def test_a_cell_of_a_narrowed_report_asks_for_its_options(empty_ledger: Ledger) -> None:
+    fill(empty_ledger, CATALOGUE, results())
+    [ranked] = [standing(board) for board in load_boards(empty_ledger, Question("toy", only=Filter(where=("seed<3",))))]
+    with pytest.raises(BadQuestion, match="Give the same options"):
+        why(empty_ledger, ranked.cell(0).short_id())
+
+
 def test_why_refuses_what_is_not_an_id(ledger: Ledger) -> None:
     with pytest.raises(BadQuestion, match="hexadecimal"):
         why(ledger, "mean of rtn")
@@ -200,8 +323,6 @@ def test_why_refuses_what_is_not_an_id(ledger: Ledger) -> None:
 
 
 def test_commands_that_read_import_neither_torch_nor_ray(sample_path: Path) -> None:
-    import subprocess
-
     code = (
         "import sys; from harness.cli import app; from typer.testing import CliRunner\n"
         f"for args in (['leaderboard', 'pruning'], ['report', '--out', {str(sample_path.parent / 'r')!r}], ['why', '0123456789ab']):\n"
