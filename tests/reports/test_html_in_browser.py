@@ -10,11 +10,16 @@ from typing import Any
 
 import pytest
 from sample_ledger import sample
+from test_pages_and_scale import big
 
 from db import open_ledger
 from reports.boards import Question, load_boards
+from reports.document import Document, Section
 from reports.files import write
+from reports.html import render as render_html
+from reports.leaderboard import board_table
 from reports.report import report
+from reports.standings import standing
 
 webdriver = pytest.importorskip("selenium.webdriver")
 ui = pytest.importorskip("selenium.webdriver.support.ui")
@@ -194,3 +199,49 @@ def test_printing_shows_every_page(browser: Any, files: tuple[Path, Path]) -> No
     shown = browser.execute_script("return [...document.querySelectorAll('.page')].map(p => getComputedStyle(p).display)")
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
     assert set(shown) == {"block"}
+
+
+def test_a_table_too_wide_for_the_page_shows_its_other_columns_when_asked(browser: Any, files: tuple[Path, Path]) -> None:
+    open_page(browser, files[0], "family-quantization")
+    button = browser.find_element("css selector", ".page.open button.columns")
+    wide = """const t = document.getElementById(arguments[0]);
+      return [[...t.tHead.rows[0].cells].filter(c => getComputedStyle(c).display === 'none').length, t.parentElement.scrollWidth,
+        t.parentElement.clientWidth]"""
+    table = button.get_attribute("data-table")
+    hidden, needed, room = browser.execute_script(wide, table)
+    assert hidden == int(button.text.split()[0]) > 0
+    assert needed <= room
+    button.click()
+    assert browser.execute_script(wide, table)[0] == 0
+    assert button.get_attribute("aria-pressed") == "true"
+    button.click()
+    assert browser.execute_script(wide, table)[0] == hidden
+
+
+def test_a_method_has_a_page_of_its_own_that_leads_back_to_the_index(browser: Any, files: tuple[Path, Path]) -> None:
+    open_page(browser, files[0], "methods")
+    browser.find_element("css selector", ".page.open").find_element("link text", "HIGGS").click()
+    opened(browser, "method-quantization-2f-higgs")
+    assert browser.title.startswith("HIGGS")
+    assert browser.find_element("css selector", "nav [aria-current=page]").text == "Methods"
+    browser.find_element("css selector", ".page.open .up a").click()
+    opened(browser, "methods")
+
+
+def test_a_report_of_500_methods_on_50_tasks_answers_in_the_browser(browser: Any, tmp_path: Path) -> None:
+    """Rows that wait as JSON come with their links, cells and SQL; sorting and filtering see all of them."""
+    sections = tuple(
+        Section(board.name, f"b{number}", (board_table(standing(board), linked=True),)) for number, board in enumerate(big(500, 50))
+    )
+    (tmp_path / "big.html").write_text(render_html(Document("big", (Section("fam", "fam", (), sections),))))
+    open_page(browser, tmp_path / "big.html", "b7")
+    table = browser.execute_script("return document.querySelector('#b7 table').id")
+    assert len(column(browser, table, 1)) == 20
+    browser.find_element("css selector", "#b7 button.all").click()
+    assert len(column(browser, table, 1)) == 500
+    browser.find_element("css selector", f"input[data-table='{table}']").send_keys("method 499")
+    assert column(browser, table, 1) == ["Method 499"]
+    row = browser.find_element("xpath", f"//table[@id='{table}']/tbody/tr[not(@hidden)]")
+    assert row.find_element("css selector", "a").get_attribute("href").endswith("#method-fam-2f-method-499")
+    row.find_element("css selector", "button[data-id]").click()
+    assert "method = 'fam/method-499'" in browser.find_element("css selector", "tr.why code").text
