@@ -22,7 +22,8 @@
     const page = (target && target.closest(".page")) || pages[0];
     for (const one of pages) one.classList.toggle("open", one === page);
     for (const link of all(".side nav a")) {
-      if (page && link.getAttribute("href") === "#" + (page.dataset.top || page.id)) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
+      const at = link.getAttribute("href");
+      if (at === location.pathname || (page && at === "#" + (page.dataset.top || page.id))) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
     }
     const name = page && page.querySelector("h1");
     if (name) document.title = `${name.textContent} · ${title}`;

@@ -35,7 +35,7 @@ def _plain(value: Any) -> Any:
         kind = {"kind": name.lower()} if name in ("Table", "Text", "Facts", "Code", "Plot") else {}
         return kind | {key: one for key, one in content.items() if key in ALWAYS or not (one in ("", None, [], {}) or one is False)}
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return float(value) if math.isfinite(value) else None  # numpy's own float is one too
     if isinstance(value, dict):
         return {str(name): _plain(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):

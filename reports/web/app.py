@@ -17,6 +17,8 @@ from db.errors import LedgerError, QueryRefused
 from db.formats import write_rows
 from db.ledger import Ledger
 from db.reading import Answer, ask
+from reports.anchors import anchor
+from reports.boards import families
 from reports.document import Cell, Column, Document, Row, Table
 from reports.errors import ReportError
 from reports.html.page import THEME, navigation, render, shell
@@ -71,8 +73,13 @@ class Pages:
 
     def sql(self, request: Request) -> Response:
         query = request.query_params.get("q", "")[:LONGEST]
-        answer, error = (None, "") if not query.strip() else self._ask(query)
-        return HTMLResponse(shell("SQL", _sidebar(), sql_page(query, answer, error), nonce=request.state.nonce), 400 if error else 200)
+        if query.strip():
+            answer, error = self._ask(query)
+            main = sql_page(query, answer, error)
+        else:
+            with self.open() as ledger:
+                main, error = sql_page("", None, "", families(ledger)), ""
+        return HTMLResponse(shell("SQL", _sidebar(), main, nonce=request.state.nonce), 400 if error else 200)
 
     def rows(self, request: Request) -> Response:
         """The rows of `?q=` as JSON, CSV or Arrow."""
@@ -160,7 +167,7 @@ def running(ledger: Ledger) -> Table:
         rows.append(
             Row(
                 (
-                    Cell(str(run["run"])[:16], run["run"]),
+                    Cell(str(run["run"])[:16], run["run"], href=f"/#{anchor('run', run['run'])}"),
                     Cell(run["suite"], run["suite"]),
                     status_cell(run["status"], "running"),
                     Cell(str(run["started"])[:19].replace("T", " "), str(run["started"])),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from db.saved import saved_queries
 from db.views import VIEWS
 from reports.document import Cell, Column, Row, Table
 from reports.html.tables import table_html
+from reports.provenance import literal
 
 #: Limits of a query from a web page, and of its text.
 ROWS, SECONDS, LONGEST = 2000, 20.0, 20_000
@@ -24,8 +26,8 @@ TYPES: dict[str, tuple[Format, str]] = {
 }
 
 
-def sql_page(query: str, answer: Answer | None, error: str) -> str:
-    """The form, and the answer under it."""
+def sql_page(query: str, answer: Answer | None, error: str, families: Sequence[str] = ()) -> str:
+    """The form, and the answer under it, or what there is to ask where nothing was asked; saved queries ask about the first family."""
     form = (
         f'<p class="summary">Read only; at most {ROWS:,} rows and {SECONDS:.0f} seconds.</p>'
         '<form method="get" action="/sql"><label for="q">A SELECT over the public views</label>'
@@ -36,7 +38,7 @@ def sql_page(query: str, answer: Answer | None, error: str) -> str:
     )
     out = [f'<section class="page open"><h1>SQL</h1>{form}']
     if not query.strip():
-        out.append(_help())
+        out.append(_help(families))
     if error:
         out.append(f'<p class="text bad" role="alert">{escape(error)}</p>')
     if answer is not None:
@@ -49,10 +51,12 @@ def sql_page(query: str, answer: Answer | None, error: str) -> str:
     return "".join(out) + "</section>"
 
 
-def _help() -> str:
+def _help(families: Sequence[str]) -> str:
     """What there is to ask: saved queries to start from, and the views with their columns."""
+    family = literal(families[0] if families else "")
+    asked = {name: quote(one.sql.replace(":family", family)) for name, one in saved_queries().items()}
     saved = "".join(
-        f'<li><a href="/sql?q={quote(one.sql)}">{escape(name)}</a> {escape(one.doc)}</li>' for name, one in saved_queries().items()
+        f'<li><a href="/sql?q={asked[name]}">{escape(name)}</a> {escape(one.doc)}</li>' for name, one in saved_queries().items()
     )
     views = "".join(
         f"<details><summary>{escape(name)}: {escape(view.doc)}</summary>{_columns(name, view)}</details>" for name, view in VIEWS.items()

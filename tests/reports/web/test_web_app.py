@@ -117,6 +117,17 @@ def test_sql_is_cut_by_rows_and_ended_by_time(client: object, monkeypatch: pytes
     assert "longer than" in answer.text
 
 
+def test_the_sql_page_offers_queries_that_run_and_names_every_view(client: object) -> None:
+    from db.views import VIEWS
+
+    page = client.get("/sql").text  # type: ignore[attr-defined]
+    offered = re.findall(r'href="(/sql\?q=[^"]+)"', page)
+    assert len(offered) >= 10
+    for address in offered:
+        assert client.get(address).status_code == 200, address  # type: ignore[attr-defined]
+    assert all(f"<summary>{name}: " in page for name in VIEWS)
+
+
 def test_a_query_cannot_inject_into_the_page(client: object) -> None:
     text = client.get("/sql", params={"q": "SELECT '<script>alert(1)</script>' AS \"<b>x</b>\" --</textarea><script>"}).text  # type: ignore[attr-defined]
     assert "<script>alert" not in text
