@@ -165,7 +165,7 @@ def test_numbers_of_numpy_are_numbers_in_json() -> None:
     cell = Cell("1", np.float64(1.0), np.float64(0.5), np.float64("nan"))
     table = Table("t", "t", (Column("a", "a"),), (Row((cell,)),))
     [section] = json.loads(data.render_json(Document("d", (Section("s", "s", (table,)),))))["sections"]
-    assert section["blocks"][0]["rows"][0]["cells"] == [{"text": "1", "value": 1.0, "low": 0.5}]
+    assert section["blocks"][0]["rows"][0]["cells"] == [{"text": "1", "value": 1.0, "low": 0.5, "tone": "plain"}]
 
 
 def test_non_finite_numbers_become_null_in_json() -> None:
