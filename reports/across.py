@@ -17,8 +17,9 @@ from reports.plots.build import MOST_LINES, Palette, apart, family_palette
 from reports.plots.figure import Axis, Figure, Panel, Point, Series
 from reports.standings import Standing
 from reports.stats.distributions import Floats
-from reports.stats.friedman import Ranking, critical_difference, friedman, rank_cliques
-from reports.stats.paired import mid_ranks
+from reports.stats.friedman import Ranking, critical_difference, friedman, nemenyi, rank_cliques
+from reports.stats.intervals import bootstrap_interval
+from reports.stats.paired import differences, mid_ranks
 from reports.stats.profiles import performance_profile, performance_ratios
 from reports.stats.ratings import elo
 
@@ -28,6 +29,9 @@ MOST_NAMES = 40  #: in a diagram
 
 #: Resamples of the seeds for the intervals, and the most methods for which the time to fit ratings again is spent.
 DRAWS, MOST_RESAMPLED = 400, 60
+
+#: Fewer (task, seed) pairs, or tasks, give no bootstrap interval of how often a method beats the next.
+FEWEST_PAIRS, FEWEST_CLUSTERS = 10, 5
 
 
 def across_tasks(standings: Sequence[Standing], family: str, weights: Mapping[str, float] | None = None) -> list[Section]:
@@ -57,6 +61,11 @@ def across_tasks(standings: Sequence[Standing], family: str, weights: Mapping[st
     rank_ends, elo_ends = _intervals(boards, common, lower, weight)
     left_out = len(set().union(*means)) - len(common)
     weighted = bool((weight != weight[0]).any())
+    pairs = {at: float(nemenyi(ranking)[order[0], at]) for at in order}
+    beats = {
+        at: [Cell("–"), Cell("–")] if weighted else _beats(boards, common, at, below)
+        for at, below in zip(order, [*order[1:], -1], strict=True)
+    }
     heads = (
         Column("method", "method"),
         Column("rank", "mean rank", "right", doc=f"Over {len(boards)} tasks{', weighted' if weighted else ''}; ties share their rank."),
@@ -64,6 +73,18 @@ def across_tasks(standings: Sequence[Standing], family: str, weights: Mapping[st
         Column("elo", "Elo", "right", doc="Bradley-Terry strength from wins over tasks; 400 points are odds of ten to one."),
         Column("elo_interval", "95 % interval", "right", doc="Of Elo: bootstrap over the seeds within each task."),
         Column("first", "first", "right", doc="Tasks on which no other method has a better mean."),
+        Column("nemenyi", "p to best", "right", doc="Nemenyi's test of the mean rank against the best one, all pairs together.", spare=4),
+        Column(
+            "next",
+            "P(beats next)",
+            "right",
+            doc="Share of (task, seed) pairs on which it is better than the method of the next row, ties half; bootstrap over the seeds "
+            "within each task.",
+            spare=3,
+        ),
+        Column(
+            "next_tasks", "of new tasks", "right", doc="Interval of the same when whole tasks are drawn (clustered bootstrap).", spare=5
+        ),
     )
     rows = tuple(
         Row(
@@ -74,6 +95,8 @@ def across_tasks(standings: Sequence[Standing], family: str, weights: Mapping[st
                 Cell(f"{ratings[at]:.0f}", float(ratings[at]), *_ends(elo_ends, at)),
                 Cell(_span(elo_ends, at, "{:.0f}")),
                 Cell(f"{first[at]:g}", float(first[at]), tone="muted"),
+                Cell("–", None) if weighted or at == order[0] else Cell(p_text(pairs[at]).removeprefix("p ").removeprefix("= "), pairs[at]),
+                *beats[at],
             )
         )
         for at in order
@@ -134,6 +157,30 @@ def _intervals(boards: Sequence[Standing], common: Sequence[tuple[str, str]], lo
     return np.quantile(ranks, ends, axis=0), np.quantile(ratings, ends, axis=0)
 
 
+def _beats(boards: Sequence[Standing], common: Sequence[tuple[str, str]], at: int, below: int) -> list[Cell]:
+    """How often entry `at` of `common` is better than entry `below` (-1: there is none): the share with its interval over the seeds of
+    these tasks, and the interval for new tasks."""
+    if below < 0:
+        return [Cell("–"), Cell("–")]
+    wins, tasks = [], []
+    for task, one in enumerate(boards):
+        row = {_key(one, entry): entry for entry in one.ranked}
+        d = differences(one.matrix[row[common[below]]], one.matrix[row[common[at]]]) * (1.0 if one.lower_is_better else -1.0)
+        d = d[~np.isnan(d)]
+        wins += ((d > 0) + 0.5 * (d == 0)).tolist()
+        tasks += [task] * len(d)
+    values, task_of = np.array(wins), np.array(tasks, dtype=np.float64)
+    here = bootstrap_interval(values, draws=DRAWS, method="percentile", strata=task_of)
+    there = bootstrap_interval(values, draws=DRAWS, clusters=task_of)
+    few = len(values) < FEWEST_PAIRS or here.low == here.high
+    text = f"{here.value:.2f}" + ("" if few else f" [{here.low:.2f}, {here.high:.2f}]")
+    new = len(boards) >= FEWEST_CLUSTERS and there.low < there.high
+    return [
+        Cell(text, here.value, None if few else here.low, None if few else here.high, note=here.method),
+        Cell(f"[{there.low:.2f}, {there.high:.2f}]" if new else "–", there.high - there.low if new else None, note=there.method),
+    ]
+
+
 def _ends(found: Floats, at: int) -> tuple[float | None, float | None]:
     low, high = float(found[0, at]), float(found[1, at])
     return (None, None) if np.isnan(low) else (low, high)
@@ -157,6 +204,11 @@ def _notes(boards: Sequence[Standing], weight: Floats, ranking: Ranking, cd: flo
         f"Intervals: percentiles of {DRAWS} bootstrap draws of the seeds within each task; they speak about these tasks and say nothing "
         f"about new ones{few}."
     )
+    if (weight == weight[0]).all():
+        notes.append(
+            f"P(beats next): intervals from {FEWEST_PAIRS} pairs on, none where all pairs agree; of new tasks: whole tasks drawn, from "
+            f"{FEWEST_CLUSTERS} tasks on, too short with few."
+        )
     if left_out:
         notes.append(f"{left_out} configurations without a result on every task are left out.")
     return notes

@@ -11,8 +11,8 @@ from reports.numbers import formatter
 from reports.standings import Standing
 from reports.stats.distributions import Floats
 from reports.stats.intervals import median_interval
-from reports.stats.pareto import pareto_front
-from reports.stats.profiles import iqm
+from reports.stats.pareto import hypervolume, pareto_front
+from reports.stats.profiles import iqm_interval
 
 Cells = Callable[[Standing, Sequence[int]], Sequence[Cell]]
 
@@ -48,8 +48,37 @@ def worst_cells(standing: Standing, entries: Sequence[int]) -> Sequence[Cell]:
     )
 
 
-iqm_cells = statistic_cells(iqm)
+def iqm_cells(standing: Standing, entries: Sequence[int]) -> list[Cell]:
+    """Interquartile mean with its bootstrap interval, which exists from ten seeds on."""
+    found = [iqm_interval(standing.matrix[at], standing.level) for at in entries]
+    write = formatter([one.value for one in found], _halves(standing))
+    cells = []
+    for at, one in zip(entries, found, strict=True):
+        known = not np.isnan(one.low)
+        text = write(one.value) + (f" [{write(one.low)}, {write(one.high)}]" if known else "")
+        cells.append(_cell(standing, at, text, one.value, one.low if known else None, one.high if known else None, one.method))
+    return cells
+
+
 sd_cells = statistic_cells(lambda row: float(row.std(ddof=1)) if len(row) > 1 else float("nan"))
+
+
+def hypervolume_cells(standing: Standing, entries: Sequence[int], metrics: Sequence[str]) -> list[Cell]:
+    """Area dominated by the means of all configurations of the entry's method, over two metrics, as a share of that of all entries."""
+    board = standing.board
+    if len(metrics) != 2:
+        return [Cell("–") for _ in entries]
+    signs = [-1.0 if board.metrics[name].direction == "higher" else 1.0 for name in metrics]
+    means = np.stack([sign * standing.secondary(name).mean for name, sign in zip(metrics, signs, strict=True)], axis=1)
+    reference = np.nanmax(means, axis=0) if np.isfinite(means).any() else np.zeros(2)
+    whole = hypervolume(means, reference)
+    areas = {
+        label: hypervolume(means[[at for at, entry in enumerate(board.entries) if entry.label == label]], reference)
+        for label in {board.entries[at].label for at in entries}
+    }
+    shares = [areas[board.entries[at].label] / whole if whole > 0 else float("nan") for at in entries]
+    note = f"of {' and '.join(metrics)}"
+    return [Cell("–" if np.isnan(share) else f"{share:.1%}", None if np.isnan(share) else share, note=note) for share in shares]
 
 
 def front_cells(standing: Standing, entries: Sequence[int], metrics: Sequence[str]) -> list[Cell]:

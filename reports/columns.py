@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from reports.column_statistics import front_cells, iqm_cells, median_cells, sd_cells, worst_cells
+from reports.column_statistics import front_cells, hypervolume_cells, iqm_cells, median_cells, sd_cells, worst_cells
 from reports.document import Align, Cell, Tone
 from reports.errors import BadQuestion
 from reports.numbers import formatter
 from reports.standings import Standing
-from reports.stats.caveats import few_pairs
-from reports.stats.multiplicity import holm
+from reports.stats.caveats import few_pairs, few_t
+from reports.stats.multiplicity import CORRECTION_TEXT, CORRECTIONS, Correction
 from reports.stats.paired import TEST_TEXT, TESTS, PairedTest
+from reports.stats.profiles import FEWEST_FOR_IQM
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class BoardColumn:
     when: Callable[[Standing], bool] = field(default=lambda standing: True)
     spare: int = 1
     measures: bool = False  #: shows the mean of the metric called `key`
+    note: str = ""  #: a sentence under the table: what the column can't say
 
 
 #: Metrics shown beside the one ranked by, per family: entries that differ in them are not compared on equal terms.
@@ -72,6 +74,10 @@ def traded(standing: Standing) -> list[str]:
 
 def _front(standing: Standing, entries: Sequence[int]) -> list[Cell]:
     return front_cells(standing, entries, traded(standing))
+
+
+def _hypervolume(standing: Standing, entries: Sequence[int]) -> list[Cell]:
+    return hypervolume_cells(standing, entries, traded(standing)[:2])
 
 
 def _method(standing: Standing, entries: Sequence[int]) -> list[Cell]:
@@ -200,9 +206,34 @@ COLUMNS: dict[str, BoardColumn] = {
             when=_heavy,
             spare=4,
         ),
-        BoardColumn("worst", "{worst}", worst_cells, "right", "Value of the worst seed; it has no interval.", when=_heavy, spare=5),
-        BoardColumn("iqm", "IQM", iqm_cells, "right", "Mean of the middle half of the seeds' values.", shown=False),
-        BoardColumn("sd", "sd", sd_cells, "right", "Standard deviation over seeds.", shown=False),
+        BoardColumn(
+            "worst",
+            "{worst}",
+            worst_cells,
+            "right",
+            "Value of the worst seed; it has no interval.",
+            when=_heavy,
+            spare=5,
+            note="The worst seed has no interval.",
+        ),
+        BoardColumn(
+            "iqm",
+            "IQM",
+            iqm_cells,
+            "right",
+            "Mean of the middle half of the seeds' values, with its percentile bootstrap interval.",
+            shown=False,
+            note=f"IQM has 95 % bootstrap intervals from {FEWEST_FOR_IQM} seeds on; with five they would cover 89 %.",
+        ),
+        BoardColumn(
+            "sd",
+            "sd",
+            sd_cells,
+            "right",
+            "Standard deviation over seeds; it has no interval.",
+            shown=False,
+            note="sd has no interval: with 5 to 30 seeds the bootstrap's cover 30 to 90 % instead of 95 %.",
+        ),
         BoardColumn("n", "n", _n, "right", "Seeds with a finite result.", spare=5),
         BoardColumn(
             "group",
@@ -220,6 +251,16 @@ COLUMNS: dict[str, BoardColumn] = {
             "◆: no other entry is better in the means of all metrics that are traded off here; not a test.",
             when=lambda standing: len(traded(standing)) > 1,
             spare=2,
+        ),
+        BoardColumn(
+            "hypervolume",
+            "front area",
+            _hypervolume,
+            "right",
+            "Area that the method's configurations dominate in the means of the two metrics traded off, as a share of what all entries "
+            "dominate; up to the worst mean of either metric.",
+            shown=False,
+            note="Front areas are those of the means and have no interval.",
         ),
         BoardColumn(
             "failed",
@@ -243,21 +284,21 @@ COLUMNS: dict[str, BoardColumn] = {
 }
 
 
-def versus(baseline: str, test: PairedTest = "t") -> BoardColumn:
+def versus(baseline: str, test: PairedTest = "t", correction: Correction = "holm") -> BoardColumn:
     """A column of paired differences from one method: its id or name within the family, optionally with `:param=value,...`.
 
-    `test`: which paired test and effect (`reports.stats.paired.TESTS`). Significance is Holm's over the rows compared. Boards without the
-    baseline, or with several of its configurations, raise BadQuestion.
+    `test`: which paired test and effect (`reports.stats.paired.TESTS`). `correction`: for how many rows are compared. Boards without
+    the baseline, or with several of its configurations, raise BadQuestion.
     """
 
     def compute(standing: Standing, entries: Sequence[int]) -> list[Cell]:
-        base = _baseline(standing, baseline)
+        base = baseline_entry(standing, baseline)
         others = [at for at in standing.ranked if at != base]
         rows = {at: standing.matrix[at] - standing.matrix[base] for at in others}
         tests = {at: TESTS[test](row[~np.isnan(row)]) for at, row in rows.items()}
-        adjusted = dict(zip(others, holm(np.array([tests[at].p for at in others])), strict=True))
+        adjusted = dict(zip(others, CORRECTIONS[correction](np.array([tests[at].p for at in others])), strict=True))
         write = formatter([one.effect for one in tests.values()], [(one.high - one.low) / 2 for one in tests.values()])
-        few = few_pairs(min((one.n for one in tests.values()), default=0)) if test != "t" else ""
+        few = (few_t if test == "t" else few_pairs)(min((one.n for one in tests.values()), default=0))
         cells = []
         for at in entries:
             if at == base:
@@ -273,11 +314,14 @@ def versus(baseline: str, test: PairedTest = "t") -> BoardColumn:
             cells.append(Cell(text, one.effect, one.low, one.high, tone=tone, note=f"{one.test}, {one.n} seeds. {few}".strip()))
         return cells
 
-    doc = f"{TEST_TEXT[test]} with 95 % interval, paired by seed; * where it is not zero (Holm over the rows, 5 %)."
+    doc = (
+        f"{TEST_TEXT[test]} with 95 % interval, paired by seed; * where it is not zero ({CORRECTION_TEXT[correction]}, over the rows, 5 %)."
+    )
     return BoardColumn("versus", f"against {baseline}", compute, "right", doc)
 
 
-def _baseline(standing: Standing, wanted: str) -> int:
+def baseline_entry(standing: Standing, wanted: str) -> int:
+    """The one entry that `wanted` names (see `versus`); raises BadQuestion for none and for several."""
     name, _, params = wanted.partition(":")
     conditions = dict(part.partition("=")[::2] for part in params.split(",") if part)
     found = []

@@ -15,8 +15,10 @@ from reports.numbers import formatter
 from reports.params import differing
 from reports.questions import EVERYTHING, Filter
 from reports.sides import By, Group, Side, kind_of, load_side
+from reports.stats.caveats import few_t
 from reports.stats.distributions import student_cdf, student_quantile
-from reports.stats.multiplicity import holm
+from reports.stats.effects import a12
+from reports.stats.multiplicity import CORRECTION_TEXT, CORRECTIONS, Correction
 from reports.stats.paired import differences, paired_t
 
 LEVEL = 0.05
@@ -38,6 +40,7 @@ class Change:
     p: float
     test: str
     trials: tuple[str, ...]
+    a12: float = float("nan")  #: chance that B on a random seed is better than A on another, ties half
     adjusted: float = float("nan")
 
     @property
@@ -78,6 +81,7 @@ class Comparison:
     alone: int  #: groups that only one side has
     too_few: tuple[str, ...] = field(default_factory=tuple)
     lost: tuple[Lost, ...] = field(default_factory=tuple)
+    correction: Correction = "holm"
 
 
 def compare(
@@ -89,6 +93,7 @@ def compare(
     metric: str = "",
     other: Callable[[str], Ledger] | None = None,
     only: Filter = EVERYTHING,
+    correction: Correction = "holm",
 ) -> Comparison:
     """B compared with A, which name ledger files or URLs, methods (with `:name=value,...`), commits or machines; `by` says which.
 
@@ -105,7 +110,7 @@ def compare(
     else:
         sides = [load_side(ledger, name, kind, only) for name in (a, b)]
     declared = {(row["task"], row["metric"]): row for row in _metrics(ledger if kind != "ledger" else other, a)}
-    return _compare(sides[0], sides[1], kind, declared, metric)
+    return _compare(sides[0], sides[1], kind, declared, metric, correction)
 
 
 def _metrics(source: Any, url: str) -> list[dict[str, Any]]:
@@ -116,7 +121,9 @@ def _metrics(source: Any, url: str) -> list[dict[str, Any]]:
         return opened.query(sql).to_pylist()  # type: ignore[no-any-return]
 
 
-def _compare(a: Side, b: Side, kind: By, declared: Mapping[tuple[str, str], Mapping[str, Any]], metric: str) -> Comparison:
+def _compare(
+    a: Side, b: Side, kind: By, declared: Mapping[tuple[str, str], Mapping[str, Any]], metric: str, correction: Correction
+) -> Comparison:
     common = sorted(group for group in a.values if group in b.values and metric in ("", group[-1]))
     alone = len(a.values.keys() ^ b.values.keys())
     changes, too_few, pairs = [], [], 0
@@ -132,6 +139,7 @@ def _compare(a: Side, b: Side, kind: By, declared: Mapping[tuple[str, str], Mapp
         elif len(seeds) >= 2:
             left, right = (np.array([side.values[group][seed] for seed in seeds]) for side in (a, b))
             test = paired_t(differences(right, left))
+            good = -1.0 if info.get("direction") == "lower" else 1.0
             change = Change(
                 group,
                 str(info.get("direction", "none")),
@@ -145,6 +153,7 @@ def _compare(a: Side, b: Side, kind: By, declared: Mapping[tuple[str, str], Mapp
                 test.p,
                 "paired t over seeds",
                 keys,
+                a12(good * right, good * left),
             )
         else:
             change = None
@@ -156,10 +165,10 @@ def _compare(a: Side, b: Side, kind: By, declared: Mapping[tuple[str, str], Mapp
     lost = _lost(a, b, metric)
     if not changes and not too_few and not lost:
         raise NotPaired(f"{a.name} and {b.name} have no task, configuration and metric in common, so they can't be compared.")
-    adjusted = holm(np.array([change.p for change in changes]))
+    adjusted = CORRECTIONS[correction](np.array([change.p for change in changes]))
     corrected = (replace(change, adjusted=float(p)) for change, p in zip(changes, adjusted, strict=True))
     ordered = tuple(sorted(corrected, key=lambda change: (change.adjusted, change.group)))
-    return Comparison(a.name, b.name, kind, ordered, pairs, alone, tuple(too_few), lost)
+    return Comparison(a.name, b.name, kind, ordered, pairs, alone, tuple(too_few), lost, correction)
 
 
 def _lost(a: Side, b: Side, metric: str) -> tuple[Lost, ...]:
@@ -212,7 +221,7 @@ def comparison_document(found: Comparison, *, everything: bool = False) -> Docum
     changed, worse = sum(change.changed for change in found.changes), sum(change.worse for change in found.changes)
     summary = (
         f"{len(found.changes)} results compared over {found.pairs} pairs: {changed} changed, {worse} for the worse "
-        f"(5 % after Holm's correction over all of them). {found.alone} exist on one side only."
+        f"(5 %, corrected over all of them: {CORRECTION_TEXT[found.correction]}). {found.alone} exist on one side only."
     )
     if found.too_few:
         names = ", ".join(found.too_few[:5])
@@ -225,12 +234,21 @@ def comparison_document(found: Comparison, *, everything: bool = False) -> Docum
         Column("b", "B", "right", doc=found.b),
         Column("effect", "B − A", "right"),
         Column("relative", "change", "right"),
+        Column(
+            "a12",
+            "A12",
+            "right",
+            doc="Vargha-Delaney: chance that B on a random seed is better than A on another, ties half; Cliff's delta is 2 A12 - 1.",
+            spare=4,
+        ),
         Column("n", "n", "right"),
-        Column("p", "p", "right", doc="Corrected over all results compared (Holm)."),
+        Column("p", "p", "right", doc=f"Corrected over all results compared ({CORRECTION_TEXT[found.correction]})."),
         Column("test", "test", wrap=True),
     )
     rows = tuple(_row(change) for change in shown)
-    table = Table("compare", f"A: {found.a}. B: {found.b}.", heads, rows)
+    paired = [change.n for change in shown if change.test.startswith("paired")]
+    few = few_t(min(paired)) if paired else ""
+    table = Table("compare", f"A: {found.a}. B: {found.b}.", heads, rows, (few,) if few else ())
     blocks: tuple[Block, ...] = (Text(summary), table) if rows else (Text(summary),)
     if found.lost:
         blocks += (_lost_table(found),)
@@ -280,6 +298,11 @@ def _row(change: Change) -> Row:
             Cell(write(change.b), change.b),
             Cell(f"{write(change.effect)} [{write(change.low)}, {write(change.high)}]", change.effect, change.low, change.high, tone=tone),
             Cell("–" if np.isnan(relative) else f"{relative:+.1%}".replace("-", "−"), None if np.isnan(relative) else relative, tone=tone),
+            Cell(
+                "–" if np.isnan(change.a12) else f"{change.a12:.2f}",
+                None if np.isnan(change.a12) else change.a12,
+                note="" if np.isnan(change.a12) else f"Cliff's delta {2 * change.a12 - 1:.2f}",
+            ),
             Cell(str(change.n), change.n, tone="muted"),
             Cell(f"{change.adjusted:.2g}" if change.adjusted >= 1e-4 else "<0.0001", change.adjusted),
             Cell(change.test, tone="muted"),

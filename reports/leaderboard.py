@@ -10,10 +10,12 @@ from reports.anchors import anchor
 from reports.boards import Board, Metric
 from reports.columns import BoardColumn, beside, metric_cells, select, versus
 from reports.document import Column, Document, Row, Section, Table
+from reports.effect_columns import EFFECTS_NOTE, effect_columns
 from reports.errors import BadQuestion
 from reports.standings import POLICY_TEXT, Policy, Standing, standing
 from reports.stats.caveats import few_pairs
-from reports.stats.paired import PairedTest
+from reports.stats.multiplicity import CORRECTION_TEXT, Correction
+from reports.stats.paired import TEST_TEXT, PairedTest
 
 
 def board_table(
@@ -25,12 +27,18 @@ def board_table(
     linked: bool = False,
     baseline: str = "",
     test: PairedTest = "t",
+    correction: Correction = "holm",
+    effects: bool = False,
 ) -> Table:
     """The leaderboard of one board. The family's metrics of `reports.columns.BESIDE` stand beside the one ranked by unless `columns` are
     named; `all_metrics` adds the other scalar metrics; `top` keeps the first rows and counts the rest.
-    `linked`: the document has a part per method (`reports.pages.methods_page`)."""
+    `effects`: effect sizes against the baseline. `linked`: the document has a part per method (`reports.pages.methods_page`)."""
     board = ranked.board
-    offered = [*select(columns, board.metrics), *([versus(baseline, test)] if baseline else [])]
+    offered = [
+        *select(columns, board.metrics),
+        *([versus(baseline, test, correction)] if baseline else []),
+        *(effect_columns(baseline) if baseline and effects else []),
+    ]
     chosen = [column for column in offered if all(metric in board.values for metric in column.needs) and (columns or column.when(ranked))]
     heads = [_heading(column, ranked) for column in chosen]
     shown = ranked.order if top is None else ranked.order[:top]
@@ -46,7 +54,7 @@ def board_table(
     for metric in board.metrics.values():
         if all_metrics and metric.id not in (ranked.metric.id, *near):
             heads.append(_head(metric, 6))
-            cells.append(metric_cells(ranked, metric.id, shown))
+            cells.append(metric_cells(ranked, metric.id, shown, spelled=True))
     rows = tuple(
         Row(tuple(column[number] for column in cells), board.trial_keys(at), board.coordinates(at).method_where())
         for number, at in enumerate(shown)
@@ -57,8 +65,9 @@ def board_table(
         board.name,
         tuple(heads),
         rows,
-        tuple(_notes(ranked))
-        + _caveat(ranked, baseline, test)
+        tuple(_notes(ranked, [column.note for column in chosen if column.note]))
+        + _caveat(ranked, baseline, test, correction)
+        + ((EFFECTS_NOTE,) if baseline and effects else ())
         + ((f"{left_out} more methods are not shown (--top 0 shows all).",) if left_out else ()),
         range_column="mean",
         where=board.where(),
@@ -79,15 +88,17 @@ def _head(metric: Metric, spare: int) -> Column:
     return Column(metric.id, f"{metric.id} {metric.arrow}".strip(), "right", metric.unit, metric.doc, spare=spare)
 
 
-def _caveat(ranked: Standing, baseline: str, test: PairedTest) -> tuple[str, ...]:
-    """What the test against the baseline can't do with so few seeds."""
-    if not baseline or test == "t" or not ranked.ranked:
+def _caveat(ranked: Standing, baseline: str, test: PairedTest, correction: Correction) -> tuple[str, ...]:
+    """Which test was made against the baseline, and what it can't do with so few seeds."""
+    if not baseline:
         return ()
-    return tuple(filter(None, (few_pairs(int(ranked.table.n[ranked.ranked].min())),)))
+    made = f"Against {baseline}: {TEST_TEXT[test]}, paired by seed; * is significant at 5 % ({CORRECTION_TEXT[correction]}, over the rows)."
+    few = few_pairs(int(ranked.table.n[ranked.ranked].min())) if ranked.ranked and test != "t" else ""
+    return (made, few) if few else (made,)
 
 
-def _notes(ranked: Standing) -> list[str]:
-    notes = [ranked.note(), *filter(None, [ranked.nearest()]), *ranked.board.notes]
+def _notes(ranked: Standing, of_columns: Sequence[str]) -> list[str]:
+    notes = [" ".join([ranked.note(), *of_columns]), *filter(None, [ranked.nearest()]), *ranked.board.notes]
     if any(ranked.failed) or any(ranked.unfinished):
         notes.append(f"Missing results, policy {ranked.policy!r}: {POLICY_TEXT[ranked.policy]}.")
         notes += ranked.flips()
@@ -106,6 +117,8 @@ def leaderboard(
     level: float = 0.95,
     baseline: str = "",
     test: PairedTest = "t",
+    correction: Correction = "holm",
+    effects: bool = False,
     weights: Mapping[str, float] | None = None,
 ) -> Document:
     """The leaderboards of a family, then the board across its tasks. Metrics may differ between boards; `metric` must exist on each.
@@ -117,7 +130,18 @@ def leaderboard(
         Section(
             board.name,
             f"board-{board.anchor}",
-            (board_table(one, columns=columns, all_metrics=all_metrics, top=top, baseline=baseline, test=test),),
+            (
+                board_table(
+                    one,
+                    columns=columns,
+                    all_metrics=all_metrics,
+                    top=top,
+                    baseline=baseline,
+                    test=test,
+                    correction=correction,
+                    effects=effects,
+                ),
+            ),
             summary=board.doc.strip().split("\n")[0],
         )
         for board, one in zip(boards, ranked, strict=True)

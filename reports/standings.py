@@ -13,7 +13,7 @@ from reports.errors import BadQuestion
 from reports.provenance import Coordinates
 from reports.questions import Filter
 from reports.stats import groups
-from reports.stats.caveats import skew_note
+from reports.stats.caveats import few_t, skew_note
 from reports.stats.distributions import Floats
 from reports.stats.intervals import MeanTable, scale_text, t_intervals
 from reports.stats.power import seeds_needed
@@ -26,9 +26,6 @@ MOST_HOLM = 80
 
 #: Letters for more groups than this would run past z and tell nobody anything; rank intervals remain.
 MOST_GROUPS = 26
-
-#: Up to here the note says how much the tests lean on normality.
-FEW_SEEDS = 5
 
 #: What a policy does with a seed on which a method has no finite result.
 POLICY_TEXT = {
@@ -212,8 +209,8 @@ class Standing:
             text += "Letters for the groups are left out: there are too many."
         if smallest < 2 and self.ranked:
             text += " Methods with a single seed have no interval and can't be told apart from anything."
-        elif smallest <= FEW_SEEDS and self.ranked:
-            text += f" With {smallest} seeds the t tests lean on normally distributed differences and find only large effects."
+        elif self.ranked and (few := few_t(smallest)):
+            text += f" {few}"
         skew = skew_note(self.matrix[self.ranked], self.metric.bounds) if self.ranked else ""
         return f"{text} {skew}".strip()
 

@@ -103,6 +103,8 @@ def submit(
 
 def _tell(path: Path, shown: float, improved: bool, again: bool, left: int) -> None:
     verdict = "a new best" if improved else "not better than the best by more than chance"
+    if again:
+        verdict = "submitted before, for free; the answer was"
     stdout().print(
         f"{path}: {verdict}; error shown {shown:.4g}; {left} submissions left{' (seen before: free)' if again else ''}", markup=False
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from harness.cli.common import DEFAULT_DB, DbOption, JsonOption, open_ledger, stderr, stdout
-from harness.cli.filters import SinceOption, TagOption, WhereOption, filter_of
+from harness.cli.filters import CorrectionOption, SinceOption, TagOption, WhereOption, correction_of, filter_of
 from harness.errors import EXIT_REGRESSION
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def compare(
     where: WhereOption = None,
     tag: TagOption = None,
     since: SinceOption = "",
+    correction: CorrectionOption = "holm",
     everything: Annotated[bool, typer.Option("--all", help="Also show what did not change.")] = False,
     as_json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
@@ -44,7 +45,10 @@ def compare(
         raise BadQuestion(f"--by {by!r} is unknown; choose method, commit, machine or ledger.")
     with open_ledger(db if not _files(a, b) else a) as ledger:
         a, b = _commits(ledger, a, b, by)
-        found = run(ledger, a, b, by=cast(By, by) or None, metric=metric, other=open_ledger, only=filter_of(where, tag, since))
+        only = filter_of(where, tag, since)
+        found = run(
+            ledger, a, b, by=cast(By, by) or None, metric=metric, other=open_ledger, only=only, correction=correction_of(correction)
+        )
     document = comparison_document(found, everything=everything)
     if as_json:
         from reports.render.data import render_json

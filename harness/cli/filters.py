@@ -12,6 +12,7 @@ from reports.errors import BadQuestion
 
 if TYPE_CHECKING:
     from reports.questions import Filter
+    from reports.stats.multiplicity import Correction
 
 WhereOption = Annotated[
     list[str] | None,
@@ -22,6 +23,9 @@ SinceOption = Annotated[str, typer.Option(help="Only trials that finished on or 
 WeightsOption = Annotated[
     str, typer.Option(help="Weights of tasks in the board across tasks: TASK=2,OTHER=0.5 or a YAML, JSON or CSV file; others weigh 1.")
 ]
+CorrectionOption = Annotated[
+    str, typer.Option(help="For asking many questions at once: holm (no false finding) or bh (false discovery rate).")
+]
 
 
 def filter_of(where: list[str] | None, tag: list[str] | None, since: str) -> Filter:
@@ -29,6 +33,16 @@ def filter_of(where: list[str] | None, tag: list[str] | None, since: str) -> Fil
     from reports.questions import Filter
 
     return Filter(tuple(where or ()), tuple(tag or ()), since)
+
+
+def correction_of(name: str) -> Correction:
+    """The correction called `name`; BadQuestion otherwise."""
+    from reports.stats.multiplicity import CORRECTIONS
+
+    for known in CORRECTIONS:
+        if name == known:
+            return known
+    raise BadQuestion(f"Unknown --correction {name!r}; choose one of {', '.join(CORRECTIONS)}.")
 
 
 def weights_of(text: str) -> dict[str, float]:

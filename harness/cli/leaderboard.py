@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.common import DEFAULT_DB, DbOption, open_ledger, stderr, stdout
-from harness.cli.filters import SinceOption, TagOption, WeightsOption, WhereOption, filter_of, weights_of
+from harness.cli.filters import CorrectionOption, SinceOption, TagOption, WeightsOption, WhereOption, correction_of, filter_of, weights_of
 
 if TYPE_CHECKING:
     from db.ledger import Ledger
     from reports.stats.paired import PairedTest
+
+#: Tests that people may ask for and that would throw the pairing away.
+UNPAIRED = frozenset(
+    {"welch", "mann-whitney", "mannwhitney", "mannwhitneyu", "unpaired", "ttest-ind", "brunner-munzel", "kruskal", "anova"}
+)
 
 FORMATS = ("terminal", "markdown", "latex", "json", "csv")
 
@@ -37,6 +42,10 @@ def leaderboard(
     old_versions: Annotated[bool, typer.Option("--old-versions", help="Also show older versions of tasks and methods.")] = False,
     baseline: Annotated[str, typer.Option(help="Add paired differences from this method (NAME or NAME:param=value).")] = "",
     test: Annotated[str, typer.Option(help="The paired test of --baseline: t, wilcoxon or permutation.")] = "t",
+    correction: CorrectionOption = "holm",
+    effects: Annotated[
+        bool, typer.Option("--effects", help="Add effect sizes against --baseline: P(better), A12, Cliff's delta, d_z.")
+    ] = False,
     weights: WeightsOption = "",
     top: Annotated[int, typer.Option(min=0, help="Rows per board on the terminal; 0 shows all.")] = 40,
     db: DbOption = DEFAULT_DB,
@@ -50,6 +59,8 @@ def leaderboard(
     from reports.plugins import load_entry_points, load_file
     from reports.standings import Policy
 
+    if effects and not baseline:
+        raise BadQuestion("--effects compares with a baseline; name it with --baseline.")
     if output not in FORMATS:
         raise BadQuestion(f"Unknown format {output!r}; choose one of {', '.join(FORMATS)}.")
     for problem in load_entry_points():
@@ -72,6 +83,8 @@ def leaderboard(
             all_metrics=all_metrics,
             baseline=baseline,
             test=_test(test),
+            correction=correction_of(correction),
+            effects=effects,
             weights=weighted,
             top=top if output == "terminal" and top else None,
         )
@@ -96,6 +109,10 @@ def _test(name: str) -> PairedTest:
     for known in TESTS:
         if name == known:
             return known
+    if name.lower().replace("_", "-") in UNPAIRED:
+        raise BadQuestion(
+            f"{name} treats the seeds of two methods as unrelated, but they are paired here; choose one of {', '.join(TESTS)}."
+        )
     raise BadQuestion(f"Unknown test {name!r}; choose one of {', '.join(TESTS)}.")
 
 

@@ -161,7 +161,7 @@ def bootstrap_interval(
     values = values[keep]
     n = len(values)
     point = float(statistic(values)) if n else float("nan")
-    name = f"bootstrap ({method}), {draws} draws, {level:.0%}"
+    name = f"bootstrap ({method}{'' if strata is None else ', stratified'}), {draws} draws, {level:.0%}"
     if n < 2:
         return Estimate(point, float("nan"), float("nan"), n, level, name)
     rng = np.random.default_rng(seed)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Literal
+
 import numpy as np
 
 from reports.stats.distributions import Floats
@@ -28,3 +31,11 @@ def benjamini_hochberg(p: Floats) -> Floats:
     scaled = p[order] * m / np.arange(1, m + 1)
     adjusted[order] = np.minimum(1.0, np.minimum.accumulate(scaled[::-1])[::-1])
     return adjusted
+
+
+Correction = Literal["holm", "bh"]
+
+#: The corrections that people can choose between, and their names. Holm's bounds the chance of any false finding, Benjamini and Hochberg's
+#: the share of false ones among the findings, which suits long lists that somebody looks into.
+CORRECTIONS: Mapping[Correction, Callable[[Floats], Floats]] = {"holm": holm, "bh": benjamini_hochberg}
+CORRECTION_TEXT: Mapping[Correction, str] = {"holm": "Holm", "bh": "Benjamini-Hochberg, false discovery rate"}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from reports.errors import NotPaired
 from reports.stats.distributions import Floats, normal_cdf, normal_quantile, student_cdf, student_quantile
 
 Alternative = Literal["two-sided", "greater", "less"]
@@ -37,14 +36,6 @@ class PairedResult:
     p: float
     smallest_p: float = 0.0  #: no data of this size could give a smaller p; above .05 the test can never reject
     note: str = ""
-
-
-def pair_up(a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> tuple[list[Hashable], Floats, Floats]:
-    """Values of A and B at their common (task, seed) keys, in A's order; raises NotPaired when there are fewer than one."""
-    common = [key for key in a if key in b and not (np.isnan(a[key]) or np.isnan(b[key]))]
-    if not common:
-        raise NotPaired("A and B share no (task, seed) pair, so they can't be compared: run both on the same tasks and seeds.")
-    return common, np.array([a[key] for key in common]), np.array([b[key] for key in common])
 
 
 def differences(a: Floats, b: Floats) -> Floats:

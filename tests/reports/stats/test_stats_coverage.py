@@ -12,8 +12,9 @@ import pytest
 
 from reports.stats import caveats
 from reports.stats.groups import pairwise_t
-from reports.stats.intervals import FREE, Bounds, bootstrap_interval, ratio_interval, t_intervals
-from reports.stats.paired import paired_t, sign_flip, wilcoxon
+from reports.stats.intervals import FREE, Bounds, bootstrap_interval, median_interval, ratio_interval, t_intervals
+from reports.stats.paired import hodges_lehmann, paired_t, sign_flip, wilcoxon
+from reports.stats.profiles import FEWEST_FOR_IQM, iqm_interval, iqm_rows
 
 REPEATS = 20_000
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
@@ -94,6 +95,63 @@ def test_the_skewness_note_comes_with_skewed_values_and_not_with_symmetric_ones(
     assert share(lambda rng, size: rng.standard_t(3, size=size)) < 0.12
 
 
+def test_the_figures_of_the_note_on_few_seeds_are_what_simulation_gives() -> None:
+    """Between 3 and 7 % is what the tests promise; where they don't hold it, the note beside the numbers says so."""
+    for n in range(2, 11):
+        rates = [100 * (1 - coverage(draw(PAIRS[kind], "few" + kind, n, 200_000), 0.0)) for kind in PAIRS]
+        assert (min(rates) >= 3 and max(rates) <= 7) or n in caveats.FEW_T
+        if n in caveats.FEW_T:
+            assert (min(rates), max(rates)) == pytest.approx(caveats.FEW_T[n], abs=0.25)
+            assert f"reject {caveats.FEW_T[n][0]:g} to {caveats.FEW_T[n][1]:g} %" in caveats.few_t(n)
+    assert (caveats.few_t(1), caveats.few_t(9)) == ("", "")
+
+
+@pytest.mark.parametrize("kind", ["normal", "skewed", "heavy-tailed"])
+def test_hodges_lehmann_intervals_cover_92_to_98_percent_from_eight_pairs_on_and_are_unbounded_at_five(kind: str) -> None:
+    for n in (8, 20, 30):
+        ends = [hodges_lehmann(row)[1:] for row in draw(PAIRS[kind], kind, n, 2000)]
+        assert 0.92 <= np.mean([low <= 0 <= high for low, high in ends]) <= 0.98
+    assert all(hodges_lehmann(row)[1:] == (-np.inf, np.inf) for row in draw(PAIRS[kind], kind, 5, 5))
+
+
+@pytest.mark.parametrize("n", [6, 10, 20, 30])
+def test_median_intervals_cover_at_least_94_percent_whatever_the_values_look_like(n: int) -> None:
+    """Order statistics jump from one level to the next, so the level is reached or exceeded, never met: up to 99.9 % at the smallest n."""
+    truths = {"normal": 0.0, "heavy-tailed": 0.0, "exponential loss": np.log(2)}
+    for kind, truth in truths.items():
+        found = [median_interval(row) for row in draw(VALUES[kind][0], kind, n, 3000)]
+        assert np.mean([one.low <= truth <= one.high for one in found]) >= 0.94
+
+
+def middle_half(what: Draw) -> float:
+    values = np.sort(what(np.random.default_rng(1), (1, 400_000))[0])
+    return float(values[100_000:300_000].mean())
+
+
+@pytest.mark.parametrize("kind", ["normal", "heavy-tailed", "loss above 0", "exponential loss"])
+def test_bootstrap_intervals_of_the_iqm_cover_90_to_98_percent_where_the_reports_show_them(kind: str) -> None:
+    truth = middle_half(VALUES[kind][0])
+    for n in (FEWEST_FOR_IQM, 20):
+        found = [iqm_interval(row) for row in draw(VALUES[kind][0], "iqm" + kind, n, 400)]
+        assert 0.90 <= np.mean([one.low <= truth <= one.high for one in found]) <= 0.98  # 400 repetitions: 1.1 points of noise
+    five = draw(VALUES[kind][0], "iqm" + kind, 5, 400)
+    assert all(np.isnan(iqm_interval(row).low) for row in five[:3])
+    rough = [bootstrap_interval(row, iqm_rows, draws=499, method="percentile") for row in five]
+    assert np.mean([one.low <= truth <= one.high for one in rough]) < 0.93
+
+
+def test_no_bootstrap_interval_of_a_standard_deviation_holds_its_level() -> None:
+    """Why the column sd has none: 30 to 90 % instead of 95 %."""
+    rates = []
+    for what, truth in ((VALUES["normal"][0], 1.0), (lambda rng, size: rng.lognormal(size=size), np.sqrt((np.e - 1) * np.e))):
+        for n in (5, 30):
+            rows = draw(what, "sd", n, 200)
+            found = [bootstrap_interval(row, lambda x: np.std(x, axis=-1, ddof=1), draws=499, method="bca") for row in rows]
+            rates.append(np.mean([one.low <= truth <= one.high for one in found]))
+    assert min(rates) < 0.45
+    assert max(rates) < 0.94
+
+
 @pytest.mark.parametrize("n", [5, 10, 20, 30])
 @pytest.mark.parametrize("kind", PAIRS)
 def test_pairwise_t_tests_reject_true_nulls_3_to_7_percent_of_the_time(kind: str, n: int) -> None:
@@ -104,7 +162,7 @@ def test_pairwise_t_tests_reject_true_nulls_3_to_7_percent_of_the_time(kind: str
     assert ((p < 0.05) == outside[:50]).all()  # the test and the interval say the same, so the intervals' rate is the test's
     wide = t_intervals(draw(PAIRS[kind], kind, n))
     rate = float(((wide.low > 0) | (wide.high < 0)).mean())
-    assert (0.03 if kind in ("normal", "one skewed") or n >= 20 else 0.02) <= rate <= 0.07
+    assert (0.03 if kind != "skewed" or n >= 10 else 0.02) <= rate <= 0.07  # below .03 the note on few seeds says so
 
 
 @pytest.mark.parametrize("kind", ["normal", "skewed", "heavy-tailed"])
@@ -161,16 +219,17 @@ def test_bootstrap_intervals_of_a_mean_cover_less_than_t_with_few_seeds(n: int, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", [5, 8, 10, 20, 30])
+@pytest.mark.parametrize("n", [5, 6, 8, 10, 15, 20, 30])
 @pytest.mark.parametrize("kind", PAIRS)
 def test_large_simulation_of_intervals_and_tests(kind: str, n: int) -> None:
-    """The same with 200,000 repetitions and margins of Monte-Carlo error only; prints the table of docs/statistics.md (-s)."""
+    """The same with 200,000 repetitions and margins of Monte-Carlo error only; prints the table of docs/reports.md (-s)."""
     found = coverage(draw(PAIRS[kind], "large" + kind, n, 200_000), 0.0)
     rows = draw(PAIRS[kind], kind, n, 4000)
     ranks = np.mean([wilcoxon(row).p <= 0.05 for row in rows])
     flips = np.mean([sign_flip(row, draws=1999).p <= 0.05 for row in rows[: 4000 if n <= 10 else 400]])
     print(f"| {kind} | {n} | {100 * found:.1f} % | {100 * (1 - found):.1f} % | {100 * ranks:.1f} % | {100 * flips:.1f} % |")
     assert 0.92 <= found <= 0.98
-    if kind != "one skewed":
-        assert max(ranks, flips) <= 0.07
-        assert n == 5 or min(ranks, flips) >= 0.025
+    noise = 2.6 * np.sqrt(0.05 * 0.95 / 400)  # of the rarest simulation, sign flips
+    assert max(ranks - 0.07, flips - 0.07 - noise) <= 0
+    assert min(ranks - 0.03, flips - 0.03 + noise) >= 0 or "nothing at 5 %" in caveats.few_pairs(n) or n == 6
+    assert 1 - found >= 0.03 or "depending on how the values are skewed" in caveats.few_t(n)

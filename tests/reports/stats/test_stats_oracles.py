@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from reports.errors import NotPaired
 from reports.stats import effects, groups, intervals, multiplicity, paired
 
 RNG = np.random.default_rng(20261123)
@@ -137,13 +136,6 @@ def test_sign_flip_monte_carlo_agrees_with_enumeration(monkeypatch: pytest.Monke
     monkeypatch.setattr(paired, "EXACT_SIGN_FLIPS", 4)
     p = paired.sign_flip(d).p
     assert p == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 99_999) + 1e-5)
-
-
-def test_pairing_keeps_common_pairs_only_and_refuses_when_there_are_none() -> None:
-    keys, a, b = paired.pair_up({("t", 0): 1.0, ("t", 1): 2.0, ("t", 2): np.nan}, {("t", 1): 5.0, ("t", 2): 1.0, ("u", 0): 3.0})
-    assert (keys, a.tolist(), b.tolist()) == ([("t", 1)], [2.0], [5.0])
-    with pytest.raises(NotPaired, match="same tasks and seeds"):
-        paired.pair_up({("t", 0): 1.0}, {("u", 0): 1.0})
 
 
 @given(
