@@ -1,7 +1,7 @@
 """`kernel`: numba's njit with a cache that is safe to keep.
 
 Numba invalidates cached machine code only when the file that defines the function changes, not when a helper in another file does: a stale
-kernel would go on producing yesterday's numbers. The cache folder is therefore named after the contents of this whole package.
+kernel would go on producing yesterday's numbers. The cache folder is therefore named after the contents of all kernels.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def cache_folder() -> Path:
 
 def _fingerprint() -> str:
     digest = hashlib.sha256(numba.__version__.encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 

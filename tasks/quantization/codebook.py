@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kernels.quantization.dequantize import lookup
+from kernels.quantization.nearest import nearest
 from tasks.quantization.protocol import Packed, Part
 
 
@@ -16,11 +18,12 @@ def encode(weight: Tensor, levels: Tensor, block: int) -> Packed:
     blocks = F.pad(flat, (0, -len(flat) % block)).reshape(-1, block)
     largest = blocks.abs().amax(1, keepdim=True)
     scaled = blocks / torch.where(largest > 0, largest, 1.0)
-    codes = torch.bucketize(scaled, (levels[1:] + levels[:-1]) / 2)
-    return Packed({"codes": Part(codes.reshape(-1)[: len(flat)], 4), "scales": Part(largest, 32)})
+    codes = nearest(scaled.reshape(-1, 1), levels[:, None]).long()
+    return Packed({"codes": Part(codes[: len(flat)], 4), "scales": Part(largest, 32)})
 
 
 def decode(packed: Packed, levels: Tensor, block: int, shape: tuple[int, int]) -> Tensor:
     """The matrix that `encode` stored."""
     scales = packed["scales"].float().expand(-1, block).reshape(-1)
-    return (levels[packed["codes"].long()] * scales[: shape[0] * shape[1]]).reshape(shape)
+    values = torch.from_numpy(lookup(packed["codes"].to(torch.uint8).numpy(), levels[:, None].numpy()))[:, 0]
+    return (values * scales[: shape[0] * shape[1]]).reshape(shape)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from kernels.quantization.dequantize import lookup
 from kernels.quantization.grids import gaussian_grid
 from kernels.quantization.hadamard import hadamard
 from kernels.quantization.nearest import nearest
@@ -49,8 +50,8 @@ class Higgs(Quantizer, name="higgs", label="HIGGS", paper=6):
     @staticmethod
     def dequantize(packed: Packed, shape: tuple[int, int]) -> Tensor:
         scale = packed["scales"].float()
-        grid = torch.tensor(gaussian_grid(packed.meta["p"], 1 << packed.parts["codes"].bits))
-        rotated = grid[packed["codes"].long()].reshape(len(scale), -1) * scale
+        grid = gaussian_grid(packed.meta["p"], 1 << packed.parts["codes"].bits)
+        rotated = torch.from_numpy(lookup(packed["codes"].to(torch.uint8).numpy(), grid)).reshape(len(scale), -1) * scale
         groups = hadamard(rotated) * signs(packed["seed"], rotated.shape[1])
         return groups.reshape(shape[0], -1)[:, : shape[1]]
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import hadamard as dense_hadamard
 
+from kernels.quantization.dequantize import dequantize4, dequantize4_reference, lookup
 from kernels.quantization.feedback import round_block, round_block_reference
 from kernels.quantization.gemv import gemv4, gemv4_reference
 from kernels.quantization.grids import gaussian_grid
 from kernels.quantization.hadamard import hadamard, hadamard_, hadamard_reference
 from kernels.quantization.nearest import nearest, nearest_reference
 from kernels.quantization.packing import pack, pack_reference, unpack, unpack_reference
+from kernels.quantization.search import SHRINKS, best_grid, best_grid_reference
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -136,25 +143,125 @@ def test_packing_takes_strides_and_refuses_nonsense():
         unpack(np.zeros(3, dtype=np.uint8), 3, 9)
 
 
-@pytest.mark.parametrize(("rows", "columns", "groups"), [(1, 2, 1), (5, 96, 3), (64, 256, 2), (33, 640, 5)])
-def test_gemv_on_codes_equals_float64(rows: int, columns: int, groups: int):
+#: Rows, inputs and inputs per group: the fast path's groups, then such that don't divide its blocks.
+SHAPES = [(1, 128, 128), (33, 384, 32), (64, 256, 64), (7, 2304, 256), (2, 4096, 4096), (70, 640, 20), (5, 96, 32), (1, 2, 2), (3, 16, 8)]
+
+
+def four_bits(rows: int, columns: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(rows)
     packed = rng.integers(0, 256, (rows, columns // 2)).astype(np.uint8)
-    scale = rng.random((rows, groups)).astype(np.float32) * 0.01
-    zero = rng.integers(0, 16, (rows, groups)).astype(np.float32)
-    x = rng.normal(size=columns).astype(np.float32)
+    groups = (rows, columns // size)
+    return packed, (rng.random(groups) * 0.01).astype(np.float32), (rng.random(groups) * 15).astype(np.float32)
+
+
+@pytest.mark.parametrize(("rows", "columns", "size"), SHAPES)
+@pytest.mark.parametrize("vectors", [None, 1, 3])
+def test_gemv_on_codes_equals_float64_as_closely_as_a_float32_product(rows: int, columns: int, size: int, vectors: int | None):
+    packed, scale, zero = four_bits(rows, columns, size)
+    x = np.random.default_rng(1).normal(size=columns if vectors is None else (vectors, columns)).astype(np.float32)
+    exact, found = gemv4_reference(packed, scale, zero, x), gemv4(packed, scale, zero, x)
+    assert found.shape == exact.shape
+    assert found.dtype == np.float32
+    weight = dequantize4_reference(packed, scale.astype(np.float64), zero.astype(np.float64))
+    # Zeros are taken off sums, so the terms that round are those of the codes and of the zeros.
+    magnitude = np.abs(x) @ (np.abs(weight) + 15 * np.repeat(scale, size, 1)).T
+    assert (np.abs(found - exact) <= 2.0**-23 * magnitude + 1e-30).all()
+
+
+def test_gemv_takes_strides_other_dtypes_and_inputs_of_very_different_size():
+    packed, scale, zero = four_bits(9, 256, 64)
+    x = np.random.default_rng(0).normal(size=256) * 10.0 ** (np.arange(256) // 8 - 16)  # neighbours alike, the whole over 32 decades
     exact = gemv4_reference(packed, scale, zero, x)
-    bound = np.abs(x).sum() * 15 * 0.01 * 1e-6
-    np.testing.assert_allclose(gemv4(packed, scale, zero, x), exact, atol=bound)
-    strided = np.repeat(packed, 2, 1)[:, ::2]
-    np.testing.assert_allclose(gemv4(strided, scale, zero, np.repeat(x, 2)[::2]), exact, atol=bound)
+    found = gemv4(np.repeat(packed, 2, 1)[:, ::2], scale.astype(np.float64), np.asfortranarray(zero), np.repeat(x, 2)[::2])
+    np.testing.assert_allclose(found, exact, rtol=1e-5)
+    # One large input whose weights are zero leaves the others their digits, if it is not among their eight neighbours.
+    alone = np.zeros(256, dtype=np.float32)
+    alone[0], alone[8:] = 1e20, 1
+    packed[:, 0] = packed[:, 0] & 0xF0
+    zero[:, 0] = 0
+    np.testing.assert_allclose(gemv4(packed, scale, zero, alone)[:], gemv4_reference(packed, scale, zero, alone), rtol=1e-5)
+    assert gemv4(packed[:0], scale[:0], zero[:0], x).shape == (0,)
+    assert gemv4(packed, scale, zero, np.zeros((0, 256))).shape == (0, 9)
+
+
+@pytest.mark.parametrize("scale_of_x", [0.0, 1e-42, 1e-38, 1e30])
+def test_gemv_with_tiny_and_huge_inputs(scale_of_x: float):
+    packed, scale, zero = four_bits(4, 128, 128)
+    x = (np.random.default_rng(0).normal(size=128) * scale_of_x).astype(np.float32)
+    exact = gemv4_reference(packed, scale, zero, x)
+    # Inputs below 2^-126 may be lost; the largest sum of codes times scales is 15 x 0.01 x 128.
+    np.testing.assert_allclose(gemv4(packed, scale, zero, x), exact, rtol=1e-4, atol=15 * 1.28 * 2.0**-126)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_gemv_spreads_nan_and_infinity(bad: float):
+    packed, scale, zero = four_bits(3, 128, 128)
+    x = np.ones(128, dtype=np.float32)
+    x[5] = bad
+    assert not np.isfinite(gemv4(packed, scale, zero, x)).any()
+    scale[1] = bad
+    assert np.isfinite(gemv4(packed, scale, zero, np.ones(128))).tolist() == [True, False, True]
+
+
+def test_gemv_refuses_shapes_that_do_not_fit():
+    packed, scale, zero = four_bits(3, 96, 32)
+    for arguments in [
+        (packed, scale, zero, np.ones(95)),
+        (packed, scale, zero[:, :2], np.ones(96)),
+        (packed[:, :47], scale, zero, np.ones(94)),
+    ]:
+        with pytest.raises(ValueError, match="do not fit"):
+            gemv4(*arguments)
+
+
+#: An AVX2 machine without byte products or sixteen-lane permutations, and one without any of it.
+OTHER_MACHINES = {"haswell": "+avx2,+avx,+fma,+bmi,+bmi2,+sse4.2,+ssse3,+f16c", "nehalem": "+sse4.2,+ssse3"}
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="compiles for older x86 processors")
+@pytest.mark.parametrize("name", OTHER_MACHINES)
+def test_vector_paths_give_the_same_on_processors_without_avx512(name: str, tmp_path):
+    code = (
+        "import numpy as np, torch\n"
+        "from tests.kernels.quantization import test_quantization_kernels as t\n"
+        "from kernels.quantization import simd\n"
+        f"assert not simd.HAS_LOOKUP and simd.HAS_DOT == {name == 'haswell'}\n"
+        "for shape in t.SHAPES[:3]:\n"
+        "    t.test_gemv_on_codes_equals_float64_as_closely_as_a_float32_product(*shape, 3)\n"
+        "t.test_dequantizing_four_bits_equals_the_reference_bit_for_bit(*t.SHAPES[1])\n"
+        "for n in (16, 512):\n"
+        "    t.test_hadamard_equals_the_dense_matrix_of_scipy(n)\n"
+    )
+    environment = {**os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": OTHER_MACHINES[name], "NUMBA_CACHE_DIR": str(tmp_path)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(("rows", "columns", "size"), SHAPES)
+def test_dequantizing_four_bits_equals_the_reference_bit_for_bit(rows: int, columns: int, size: int):
+    packed, scale, zero = four_bits(rows, columns, size)
+    levels = np.sort(np.random.default_rng(2).normal(size=16)).astype(np.float32)
+    np.testing.assert_array_equal(dequantize4(packed, scale, zero), dequantize4_reference(packed, scale, zero))
+    found = dequantize4(np.repeat(packed, 2, 1)[:, ::2], scale, np.zeros_like(zero), levels)
+    np.testing.assert_array_equal(found, dequantize4_reference(packed, scale, np.zeros_like(zero), levels))
+    scale[0, 0] = np.nan
+    np.testing.assert_array_equal(dequantize4(packed, scale, zero), dequantize4_reference(packed, scale, zero))
     with pytest.raises(ValueError, match="do not fit"):
-        gemv4(packed, scale, zero, x[1:])
+        dequantize4(packed, scale[:, :-1], zero)
 
 
-def test_gemv_spreads_nan():
-    x = np.array([np.nan, 1, 1, 1], dtype=np.float32)
-    assert np.isnan(gemv4(np.zeros((2, 2), np.uint8), np.ones((2, 1), np.float32), np.zeros((2, 1), np.float32), x)).all()
+@pytest.mark.parametrize("p", [1, 2, 3])
+@pytest.mark.parametrize("n", [2, 16, 200, 256])
+def test_looking_up_points_equals_indexing(n: int, p: int):
+    rng = np.random.default_rng(n)
+    table, codes = rng.normal(size=(n, p)).astype(np.float32), rng.integers(0, n, 1001).astype(np.uint8)
+    table[0] = np.nan
+    for some in (codes, codes[::3], codes[:0], codes.astype(np.int64)):
+        np.testing.assert_array_equal(lookup(some, table), table[some])
+    np.testing.assert_array_equal(lookup(codes, np.asfortranarray(table)), table[codes])
+    if n < 256:
+        with pytest.raises(IndexError):
+            lookup(np.array([0, n], dtype=np.uint8), table)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (64, 128), (65, 7), (200, 33)])
@@ -180,3 +287,37 @@ def test_feedback_block_with_nan_and_infinity_stays_in_range():
     assert codes[3].tolist() == [2, 3]
     assert np.isfinite(errors[3]).all()
     assert not np.isfinite(errors[0]).any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 130), st.integers(1, 8), st.sampled_from([2.0, 2.4]), st.integers(0, 10_000))
+def test_searched_grid_has_the_least_float64_error(rows: int, columns: int, bits: int, exponent: float, seed: int):
+    rng = np.random.default_rng(seed)
+    weights = (rng.standard_t(3, size=(rows, columns)) * 10.0 ** rng.integers(-4, 3)).astype(np.float32)
+    top = (1 << bits) - 1
+    low, high = np.minimum(weights.min(1), 0), np.maximum(weights.max(1), 0)
+    scale = np.maximum((high - low)[:, None] * SHRINKS / top, 1e-12).astype(np.float32)
+    zero = np.round(-low[:, None] * SHRINKS / scale).astype(np.float32)
+    found, exact = (choose(weights, scale, zero, top, exponent) for choose in (best_grid, best_grid_reference))
+
+    def error(index: np.ndarray) -> np.ndarray:
+        s, z = (np.take_along_axis(array, index[:, None], 1).astype(np.float64) for array in (scale, zero))
+        return (np.abs(s * (np.clip(np.round(weights / s) + z, 0, top) - z) - weights) ** exponent).sum(1)
+
+    np.testing.assert_allclose(error(found), error(exact), rtol=4e-6, atol=1e-30)
+    assert (found == exact).mean() >= 1 - 1 / rows  # at most one row within rounding of a tie
+
+
+def test_searching_grids_with_nan_infinity_strides_and_nonsense():
+    weights = np.random.default_rng(0).normal(size=(4, 64)).astype(np.float32)
+    scale, zero = np.array([[0.5, 0.5, 0.1]] * 4), np.full((4, 3), 8.0)
+    assert best_grid(weights, scale, zero, 15).tolist() == best_grid_reference(weights, scale, zero, 15).tolist()
+    assert best_grid(weights, scale[:, ::-1], zero, 15).tolist() == [1] * 4  # of two equal candidates the first
+    weights[0, 5], weights[1, 5] = np.nan, np.inf
+    for exponent in (2.0, 2.4):
+        assert best_grid(weights, scale, zero, 15, exponent)[:2].tolist() == [0, 0]
+    assert best_grid(weights[:, ::2], scale, zero, 15).tolist() == best_grid_reference(weights[:, ::2], scale, zero, 15).tolist()
+    with pytest.raises(ValueError, match="exponent is one of"):
+        best_grid(weights, scale, zero, 15, 3.0)
+    with pytest.raises(ValueError, match="do not fit"):
+        best_grid(weights[:2], scale, zero, 15)

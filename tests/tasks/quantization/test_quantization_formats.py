@@ -6,10 +6,11 @@ import pytest
 import torch
 from quantization_problems import generator, problem, weight_error
 
-from kernels.quantization.grids import distortion, lloyd_max
+from kernels.quantization.grids import distortion, gaussian_grid, lloyd_max
+from kernels.quantization.hadamard import hadamard
 from tasks.quantization import affine
 from tasks.quantization.methods.fp4 import Float4
-from tasks.quantization.methods.higgs import Higgs
+from tasks.quantization.methods.higgs import Higgs, signs
 from tasks.quantization.methods.hqq import HalfQuadratic
 from tasks.quantization.methods.nf4 import LEVELS, NormalFloat
 from tasks.quantization.methods.rtn import Rtn
@@ -123,6 +124,19 @@ def test_higgs_error_is_the_grid_constant_on_any_distribution(bits: int):
     for name, weight in shapes.items():
         rebuilt, _ = through(Higgs(bits=bits, p=1, group=512), weight)
         assert weight_error(weight, rebuilt) == pytest.approx(distortion(lloyd_max(1 << bits)), rel=0.04), name
+
+
+@pytest.mark.parametrize(("bits", "p"), [(2, 1), (8, 1), (4, 2)])
+def test_compiled_decoding_equals_torch_indexing_bit_for_bit(bits: int, p: int):
+    weight, method = torch.randn(30, 128, generator=generator(1)), Higgs(bits=bits, p=p, group=64)
+    stored = store(method.quantize(weight, None, generator()), "test").read()
+    grid, scale = torch.tensor(gaussian_grid(p, 1 << (bits * p))), stored["scales"].float()
+    rotated = hadamard(grid[stored["codes"].long()].reshape(-1, 64) * scale) * signs(stored["seed"], 64)
+    assert torch.equal(method.dequantize(stored, (30, 128)), rotated.reshape(30, 128))
+    levels, blocks = torch.tensor(LEVELS), weight.reshape(-1, 64)
+    largest = blocks.abs().amax(1, keepdim=True)
+    codes = torch.bucketize(blocks / largest, (levels[1:] + levels[:-1]) / 2)
+    assert torch.equal(through(NormalFloat(), weight)[0].reshape(-1, 64), levels[codes] * largest)
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4])
