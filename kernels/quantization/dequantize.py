@@ -45,11 +45,11 @@ def dequantize4(
     return out
 
 
-def check(packed: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> None:
-    """ValueError unless the groups divide the codes."""
+def check(packed: Any, scale: Any, zero: Any) -> None:
+    """ValueError unless the shapes (of arrays or tensors) fit and the groups divide the codes."""
     fits = packed.ndim == scale.ndim == 2 and zero.shape == scale.shape and len(scale) == len(packed)
     if not fits or not scale.shape[1] or packed.shape[1] % scale.shape[1]:
-        raise ValueError(f"Shapes do not fit: packed codes {packed.shape}, scales {scale.shape}, zeros {zero.shape}.")
+        raise ValueError(f"Shapes do not fit: packed codes {tuple(packed.shape)}, scales {tuple(scale.shape)}, zeros {tuple(zero.shape)}.")
 
 
 @kernel

@@ -15,9 +15,10 @@ import torch
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+from torch import Tensor
 
 from kernels.bandits.compiling import kernel
-from kernels.quantization import simd
+from kernels.quantization import simd, triton_paths
 from kernels.quantization.dequantize import check, dequantize4, dequantize4_reference
 from kernels.quantization.simd import fused, load, multiply, prefetch, splat, spread, total
 
@@ -59,8 +60,20 @@ def gemv4(packed: np.ndarray, scale: np.ndarray, zero: np.ndarray, x: np.ndarray
         for first in range(0, len(packed), TILE):
             tile = slice(first, first + TILE)
             weight = dequantize4(packed[tile], scale[tile], zero[tile], out=buffer[: len(packed[tile])])
-            np.matmul(rows, weight.T, out=out[:, tile])
+            torch.mm(torch.from_numpy(rows), torch.from_numpy(weight).T, out=torch.from_numpy(out)[:, tile])
     return out.reshape(*x.shape[:-1], len(packed))
+
+
+def gemv4_tensors(packed: Tensor, scale: Tensor, zero: Tensor, x: Tensor) -> Tensor:
+    """The same for tensors on one device: on a GPU one vector takes Triton's kernel, several are multiplied by dequantized weights."""
+    if not packed.is_cuda:
+        return torch.from_numpy(gemv4(*(part.detach().numpy() for part in (packed, scale, zero, x))))
+    check(packed, scale, zero)
+    gpu = triton_paths(packed)
+    if gpu and x.ndim == 1:
+        return gpu.gemv4(packed, scale, zero, x)
+    codes = torch.stack([packed & 15, packed >> 4], -1).reshape(*scale.shape, -1)
+    return x.float() @ (scale[..., None] * (codes - zero[..., None])).reshape(len(packed), -1).float().T
 
 
 def _whole(packed: np.ndarray, scale: np.ndarray, zero: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:

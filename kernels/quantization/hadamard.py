@@ -1,7 +1,7 @@
 """Fast Walsh-Hadamard transform.
 
-Cost for rows of n float32: n log2 n additions and one read and one write of the row; a row of 1024 stays in the first-level cache, so the
-floor is the copy of the matrix.
+Cost for rows of n float32: n log2 n additions and one read and one write of the row; a row of 1024 stays in the first-level cache and is
+passed over twice there, so the floor is the copy of the matrix.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from kernels.bandits.compiling import kernel
-from kernels.quantization import simd
+from kernels.quantization import simd, triton_paths
 
 
 def _check(n: int) -> None:
@@ -41,9 +41,12 @@ def hadamard_reference(x: Tensor) -> Tensor:
 
 
 def hadamard(x: Tensor) -> Tensor:
-    """The same transform, one row after the other in cache. float32 on the CPU takes the fast path; anything else the reference."""
+    """The same transform. float32 on the CPU takes the fast path, floats of at most 32 bits on a GPU Triton's, others the reference."""
     n = x.shape[-1]
     _check(n)
+    gpu = triton_paths(x)
+    if gpu and x.dtype in (torch.float32, torch.float16, torch.bfloat16) and n <= gpu.LONGEST:
+        return gpu.hadamard(x)
     if x.dtype != torch.float32 or x.device.type != "cpu" or n < 8:
         return hadamard_reference(x)
     y = x.detach().clone(memory_format=torch.contiguous_format)
