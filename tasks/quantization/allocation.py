@@ -60,7 +60,7 @@ class Budget:
 class BitAllocator(Method, family="quantization"):
     """Distributes a bit budget over layers. `sensitivity` says which estimate of alpha its problem carries."""
 
-    sensitivity: Literal["noise", "fisher"] = "noise"
+    sensitivity: Literal["noise", "fisher", "hessian"] = "noise"
 
     @abstractmethod
     def allocate(self, problem: Budget) -> dict[str, int]:

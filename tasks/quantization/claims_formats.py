@@ -1,4 +1,4 @@
-"""What the papers on model size and vector codes claim, as checks on the tasks `size`, `size-lm` and `vq`.
+"""What the papers on model size and discrete codes claim, as checks on the tasks `size`, `size-lm`, `vq` and `predictive-codes`.
 
 Margins were fixed on seeds that the standard suite does not use: superiority asks for 10 % less.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tasks.api import Arm, Claim
 
-SIZE, LM, VQ = "quantization/size", "quantization/size-lm", "quantization/vq"
+SIZE, LM, VQ, CODES = "quantization/size", "quantization/size-lm", "quantization/vq", "quantization/predictive-codes"
 STANDARD = {"preset": "standard"}
 
 
@@ -25,6 +25,10 @@ def _autoencoder(bits: int, aware: bool = True) -> Arm:
 
 def _residual(stages: int, codes: int) -> Arm:
     return Arm("quantization/vq-residual", {"stages": stages, "codes": codes})
+
+
+def _apc(codes: int) -> Arm:
+    return Arm("quantization/codes-vq-apc", {"codes": codes})
 
 
 def _less(id: str, paper: int, statement: str, task: str, metric: str, a: Arm, b: Arm, ratio: float, params: dict | None = None,
@@ -78,5 +82,27 @@ CLAIMS = [
             ("sums", "2x2 sums (84 bits)", Arm("quantization/vq-sums", {"bits": 7})),
         )
         for metric in ("distortion", "coarse_error")
+    ),
+    Claim(
+        "apc-error-falls-with-codebook", 179, "The more codes, the better VQ-APC predicts: 256, 64, 16, 4", "ordering", CODES,
+        "prediction_error", _apc(256), _apc(64),
+        options={"arms": [{"method": arm.method, "params": dict(arm.params)} for arm in map(_apc, (256, 64, 16, 4))]},
+    ),
+    Claim(
+        "apc-phones-peak", 179, "Phones are told better by 64 codes than by 256: information peaks at an intermediate capacity", "better",
+        CODES, "phone_accuracy", _apc(64), _apc(256),
+        note="The paper finds a capacity at which phonetic and speaker information are amplified; its probes read all layers of speech.",
+    ),
+    _less("apc-speakers-go-first", 179, "With 16 codes in place of 256, speaker information falls to half or less", CODES,
+          "speaker_information", _apc(16), _apc(256), 0.5,
+          note="The paper's models prefer phones as capacity shrinks. Here a speaker is a constant offset, which predicts for ever."),
+    Claim(
+        "apc-16-codes-keep-phones", 179, "16 codes keep three quarters of the phone information of 256", "better", CODES,
+        "phone_information", _apc(16), _apc(256), effect="ratio", margin=0.75,
+    ),
+    Claim(
+        "apc-4-codes-keep-phones", 179, "4 codes keep nine tenths of the phone information of 256", "better", CODES,
+        "phone_information", _apc(4), _apc(256), effect="ratio", margin=0.9, control=True,
+        note="Negative control: two bits can't tell sixteen phones apart.",
     ),
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from tasks.api import Context, Fixture, Measured, Method, Metric
 from tasks.errors import InvalidResult
 from tasks.quantization.allocation import OPTIONS, BitAllocator, Budget, exact_optimum
 from tasks.quantization.byte_gpt import one_thread
+from tasks.quantization.curvature import ByteGptCurvature
 from tasks.quantization.evaluate import Quantised, decoding, measure, rebuild
 from tasks.quantization.lm_task import LanguageModelTask
 from tasks.quantization.methods.higgs import Higgs
@@ -57,7 +58,8 @@ class MixedPrecision(
     )
 
     def fixtures(self, seed: int) -> tuple[Fixture, ...]:
-        return (self.base(seed), ByteGptSensitivity(base=self.base(seed)))
+        base = self.base(seed)
+        return (base, ByteGptSensitivity(base=base), ByteGptCurvature(base=base))
 
     def run(self, method: Method, seed: int, context: Context) -> Measured:
         assert isinstance(method, BitAllocator)
@@ -65,8 +67,13 @@ class MixedPrecision(
         with one_thread(), torch.no_grad():
             model = context.fixture(self.base(seed))
             sizes = {name: layer.weight.numel() for name, layer in model.matrices().items()}
+            chosen = (
+                context.fixture(ByteGptCurvature(base=self.base(seed)))
+                if method.sensitivity == "hessian"
+                else sensitivity.of(method.sensitivity)
+            )
             # A sensitivity below zero is noise of the estimate: such a layer costs nothing.
-            problem = Budget(sizes, {k: max(0.0, v) for k, v in sensitivity.of(method.sensitivity).items()}, self.average)
+            problem = Budget(sizes, {name: max(0.0, alpha) for name, alpha in chosen.items()}, self.average)
             started = time.thread_time()
             allocation = method.allocate(problem)
             seconds = time.thread_time() - started

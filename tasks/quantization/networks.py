@@ -21,7 +21,7 @@ from tasks.api import Method
 from tasks.errors import InvalidResult
 from tasks.quantization.affine import AffineQuantizer
 from tasks.quantization.digit_base import shuffled, steps_of
-from tasks.quantization.digit_nets import Architecture, Cnn, DigitNet, norm_of
+from tasks.quantization.digit_nets import Cnn, DigitNet, norm_of
 from tasks.quantization.protocol import Packed, Part
 from tasks.quantization.storage import store
 
@@ -116,8 +116,6 @@ class NetworkProblem:
 
 class NetworkQuantizer(Method, family="quantization"):
     """Quantises weights and activations of a trained network together; knowledge=(TRAINING_IMAGES,) lets it train."""
-
-    architectures: ClassVar[tuple[Architecture, ...]] = ("cnn", "vit")
 
     @abstractmethod
     def quantize_network(self, problem: NetworkProblem) -> QuantisedNetwork:

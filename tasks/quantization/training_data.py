@@ -28,7 +28,7 @@ class InputCompressor(Method, family="quantization"):
     @staticmethod
     @abstractmethod
     def decompress(data: bytes, shape: tuple[int, int]) -> np.ndarray:
-        """[rows, columns] float32 from the bytes alone."""
+        """[rows, columns] float32 from the bytes alone; a row of NaN is one that was not kept, and no example for the model."""
 
 
 @cache
@@ -88,11 +88,15 @@ class TrainingData(
             if not isinstance(data, bytes) or not data:
                 raise InvalidResult(f"{method.name}: compress must return bytes, not {type(data).__name__}.")
             rebuilt = np.ascontiguousarray(decompress(data, (x_train.shape[0], x_train.shape[1])))
-        if rebuilt.shape != x_train.shape or not np.isfinite(rebuilt).all():
+        kept = ~np.isnan(rebuilt).all(axis=-1)
+        if rebuilt.shape != x_train.shape or not np.isfinite(rebuilt[kept]).all():
             raise InvalidResult(f"{method.name}: decompress must return finite values of shape {x_train.shape}.")
+        if len(np.unique(y_train[kept])) < 2:
+            raise InvalidResult(f"{method.name}: {int(kept.sum())} rows were kept, of fewer than two classes: nothing can be learned.")
         spread = np.ptp(x_train, axis=0)
-        error = np.abs(rebuilt.astype(np.float64) - x_train) / np.where(spread > 0, spread, 1)
-        plain, quality = (self._quality(part, y_train, x_test, y_test) for part in (x_train, rebuilt))
+        error = np.abs(rebuilt[kept].astype(np.float64) - x_train[kept]) / np.where(spread > 0, spread, 1)
+        plain = self._quality(x_train, y_train, x_test, y_test)
+        quality = self._quality(rebuilt[kept], y_train[kept], x_test, y_test)
         ratio = x_train.nbytes / len(data)
         return Measured(
             {

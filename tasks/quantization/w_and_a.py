@@ -93,11 +93,6 @@ class WeightsAndActivations(
     def data_fingerprint(self) -> str:
         return digits_fingerprint()
 
-    def infeasible(self, method: Method) -> str | None:
-        if isinstance(method, NetworkQuantizer) and self.architecture not in method.architectures:
-            return f"{method.label} is for {' and '.join(method.architectures)} networks, not for a {self.architecture}."
-        return super().infeasible(method)
-
     def run(self, method: Method, seed: int, context: Context) -> Measured:
         data, streams = split(seed), self.streams(seed)
         with one_thread():

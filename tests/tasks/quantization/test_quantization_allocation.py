@@ -16,6 +16,7 @@ from tasks.quantization.allocation import OPTIONS, BitAllocator, Budget, exact_o
 from tasks.quantization.byte_gpt import windows_of
 from tasks.quantization.claims import CLAIMS
 from tasks.quantization.corpus import standard_library
+from tasks.quantization.curvature import hessian_coefficients
 from tasks.quantization.gpt import Gpt, initialise, loss_of, train
 from tasks.quantization.methods.allocate_dp import DynamicProgramming
 from tasks.quantization.methods.allocate_greedy import Greedy
@@ -107,6 +108,26 @@ def test_fisher_coefficients_equal_the_trace_from_per_position_gradients():
     exact = 0.5 * trace / 24 * float(layer.weight.square().mean()) / np.log(2)
     sampled = fisher_coefficients(model, windows.repeat(60, 1), torch.Generator().manual_seed(2))[name]
     assert sampled == pytest.approx(exact, rel=0.1)
+
+
+def test_hessian_coefficients_equal_the_traces_of_explicit_hessians():
+    model, windows = small_model()
+    windows = windows[:4]
+    estimated = hessian_coefficients(model, windows, 1000, torch.Generator().manual_seed(3))
+    for layer in model.matrices().values():
+        layer.weight.requires_grad_(False)
+    name = max(estimated, key=lambda name: abs(estimated[name]))
+    layer = model.matrices()[name]
+    start = layer.weight.detach().clone()
+
+    def loss(weight: torch.Tensor) -> torch.Tensor:
+        logits = torch.func.functional_call(model, {f"{name}.weight": weight}, (windows[:, :-1],))
+        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
+
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        hessian = torch.autograd.functional.hessian(loss, start).view(start.numel(), -1)
+    exact = float(hessian.trace() * start.square().mean()) / 2 / np.log(2)
+    assert estimated[name] == pytest.approx(exact, rel=0.2)  # three standard errors
 
 
 def test_noise_coefficients_predict_fresh_noise_and_restore_the_weights():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tasks.errors import InvalidResult
 from tasks.quantization.methods.data_lossless import Lossless
 from tasks.quantization.methods.data_raw import Raw
+from tasks.quantization.methods.data_rows import RowSample
 from tasks.quantization.methods.data_truncate import Truncated
 from tasks.quantization.methods.data_uniform import ErrorBounded
 from tasks.quantization.training_data import InputCompressor, TrainingData, entropy_coded, entropy_decoded, table
@@ -70,6 +71,25 @@ def test_seeds_split_and_methods_share_the_split():
     lossless = task.run(Lossless(), 0, None)
     assert first.metrics["quality"] == again.metrics["quality"] == lossless.metrics["quality"]
     assert first.info["uncompressed_quality"] != other.info["uncompressed_quality"]
+
+
+def test_row_sampling_equals_training_on_the_first_rows():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import train_test_split
+    from sklearn.preprocessing import StandardScaler
+
+    task = TrainingData(dataset="wine")
+    measured = task.run(RowSample(keep=4), 3, None).metrics
+    x, y = table("wine")
+    state = int(task.streams(3).numpy("data").integers(1 << 31))
+    x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.3, random_state=state, stratify=y)
+    scaler = StandardScaler().fit(x_train[:31])
+    model = LogisticRegression(max_iter=2000).fit(scaler.transform(x_train[:31]), y_train[:31])
+    assert measured["quality"] == model.score(scaler.transform(x_test), y_test)
+    assert measured["compressed_share"] == 31 / 124
+    assert measured["largest_error"] == 0
+    with pytest.raises(InvalidResult, match="1 rows were kept, of fewer than two classes"):
+        task.run(RowSample(keep=255), 0, None)
 
 
 def test_a_compressor_that_returns_something_else_is_refused():

@@ -13,6 +13,7 @@ from tasks.quantization.methods.fp4 import Float4
 from tasks.quantization.methods.higgs import Higgs, signs
 from tasks.quantization.methods.hqq import HalfQuadratic
 from tasks.quantization.methods.nf4 import LEVELS, NormalFloat
+from tasks.quantization.methods.nf4_double import DoubleNormalFloat, dynamic_map
 from tasks.quantization.methods.rtn import Rtn
 from tasks.quantization.protocol import Quantizer
 from tasks.quantization.storage import store
@@ -44,6 +45,30 @@ def test_codes_and_values_equal_bitsandbytes_bit_for_bit(kind: str, block: int):
 def test_nf4_table_equals_bitsandbytes():
     functional = pytest.importorskip("bitsandbytes.functional")
     assert torch.equal(torch.tensor(LEVELS), functional.get_4bit_type("nf4", device="cpu"))
+
+
+@pytest.mark.parametrize("block", [64, 128])
+def test_double_quantization_equals_bitsandbytes_bit_for_bit(block: int):
+    """But for maxima that lie within 2^-15 of the middle of two levels: bitsandbytes' CPU path finds levels by a coarse table."""
+    functional = pytest.importorskip("bitsandbytes.functional")
+    torch.testing.assert_close(dynamic_map(), functional.create_dynamic_map(), rtol=0, atol=0)
+    weight = torch.randn(300, 256, generator=generator(2)) * torch.logspace(-2, 0, 300)[:, None]  # more than one outer block of maxima
+    packed, state = functional.quantize_4bit(weight, blocksize=block, quant_type="nf4", compress_statistics=True)
+    method = DoubleNormalFloat(block=block)
+    ours = method.quantize(weight, None, generator())
+    bytes_ = packed.flatten()
+    assert torch.equal(ours["codes"].long().flatten(), torch.stack([bytes_ >> 4, bytes_ & 15], 1).flatten().long())
+    assert torch.equal(ours["largest"], state.state2.absmax)
+    assert torch.equal(ours["mean"][0], state.offset)
+    blocks, levels = weight.numel() // block, dynamic_map()
+    middles = (levels[1:] + levels[:-1]) / 2
+    maxima = (weight.reshape(blocks, block).abs().amax(1) - state.offset) / ours["largest"].repeat_interleave(256)[:blocks]
+    clear = (maxima[:, None] - middles).abs().amin(1) > 2.0**-15
+    assert float(clear.float().mean()) > 0.95
+    assert torch.equal(ours["maxima"].long()[clear], state.absmax.long()[clear])
+    theirs = functional.dequantize_4bit(packed, state).reshape(blocks, block)
+    assert torch.equal(method.dequantize(ours, (300, 256)).reshape(blocks, block)[clear], theirs[clear])
+    assert through(method, weight)[1] == 4 * weight.numel() + 8 * blocks + 32 * -(-blocks // 256) + 32
 
 
 def test_rtn_counts_bits_to_the_bit():

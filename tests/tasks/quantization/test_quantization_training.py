@@ -10,14 +10,17 @@ import pytest
 import torch
 
 from tasks.errors import InvalidResult
+from tasks.quantization import affine
 from tasks.quantization.corpus import standard_library
 from tasks.quantization.evaluate import quantise_model
 from tasks.quantization.gpt import Gpt, initialise, loss_of
 from tasks.quantization.lm_weights import LmWeights
 from tasks.quantization.methods.qat_lsq import LearnedStep
 from tasks.quantization.methods.qat_ste import StraightThrough
+from tasks.quantization.methods.requant import ReQuant
 from tasks.quantization.methods.rtn import Rtn
 from tasks.quantization.qat import round_through, train_quantised
+from tasks.quantization.storage import store
 from tasks.testing import LocalContext
 
 
@@ -64,6 +67,41 @@ def test_training_beats_rounding_at_two_bits_and_pays_the_same_bits(method, tmp_
     rounded, trained = task.run(Rtn(bits=2), 0, context).metrics, task.run(method, 0, context).metrics
     assert trained["bits_per_byte"] < rounded["bits_per_byte"]
     assert trained["bits_per_weight"] <= rounded["bits_per_weight"]
+
+
+def test_requant_restores_weights_exactly_and_counts_them(tmp_path: Path):
+    model = LocalContext(tmp_path).fixture(LmWeights(preset="smoke", models=1).base(0))
+    method = ReQuant(bits=3, outliers=0.01, restored=0.02, intervals=2, windows=8)
+    quantised = quantise_model(method, model, standard_library().train, torch.Generator().manual_seed(0))
+    total, exact = 0, 0
+    for name, layer in model.matrices().items():
+        weight, rebuilt = layer.weight, quantised.layers[name].weight
+        restored = rebuilt == weight.half().float()
+        total, exact = total + weight.numel(), exact + int(restored.sum())
+        largest = weight.abs().flatten().topk(round(0.01 * weight.numel())).indices
+        assert bool(restored.flatten()[largest].all())
+        # The dense rest lies on round-to-nearest's grid of what is left when the largest are gone.
+        hole = weight.clone()
+        hole.view(-1)[largest] = 0
+        rows = affine.split(hole, "group", 128)
+        nearest = affine.join(affine.fit(rows, 3, False).nearest(rows), (weight.shape[0], weight.shape[1]))
+        assert torch.equal(rebuilt[~restored], nearest[~restored])
+    assert 0.03 <= exact / total < 0.035  # 3 % kept, and the few that the grid hits by chance
+    plain = Rtn(bits=3)
+    sparse = quantised.bits() - sum(store(plain.quantize(layer.weight, None, None), name).bits for name, layer in model.matrices().items())
+    kept = round(0.03 * total)
+    assert 16 * kept + 6 * kept <= sparse <= (16 + 8) * kept + 10 * sum(layer.out_features for layer in model.matrices().values()) + 3000
+
+
+def test_restoring_by_the_integral_beats_restoring_by_size_at_equal_bits(tmp_path: Path):
+    task = LmWeights(preset="smoke", models=1, calibration=8, windows=64)
+    context = LocalContext(tmp_path)
+    found = {
+        select: task.run(ReQuant(bits=2, outliers=0.0, restored=0.03, select=select, rounds=1, windows=32), 0, context).metrics
+        for select in ("pqi", "magnitude")
+    }
+    assert found["pqi"]["bits_per_weight"] == pytest.approx(found["magnitude"]["bits_per_weight"], rel=0.01)
+    assert found["pqi"]["bits_per_byte_increase"] < 0.6 * found["magnitude"]["bits_per_byte_increase"]  # seen: .35
 
 
 def test_a_model_quantizer_must_return_every_matrix():

@@ -144,6 +144,32 @@ def test_smoothquant_is_exact_in_float_and_balances_activations_with_weights():
         assert float(before.max() / before.min()) > 3 * float(x.max() / x.min())
 
 
+def test_smoothquant_of_the_cnn_is_exact_in_float_and_balances_what_a_stream_feeds(cnn: DigitNet):
+    given = problem(cnn)
+    plain = cnn.folded()
+    smooth = copy.deepcopy(plain)
+    with torch.no_grad():
+        # Channels of unequal size: the residual stream of the first half is made by two convolutions and read by two.
+        factors = torch.logspace(-1, 1, 8)
+        for network in (plain, smooth):
+            for unit in (network.stem, network.first):  # type: ignore[attr-defined]
+                unit.conv.weight.mul_(factors[:, None, None, None])
+                unit.conv.bias.mul_(factors)
+        SmoothQuant(migration=0.5).smooth(smooth, given)
+        assert torch.allclose(plain(given.calibration), smooth(given.calibration), rtol=1e-4, atol=1e-4)
+        before, after = (observe(network, given.calibration) for network in (plain, smooth))
+        streams = {("first.site", "down.site"): ("first.conv", "down.conv"), ("second.site", "site"): ("second.conv", "head")}
+        for sites, layers in streams.items():
+            x, smoothed = (torch.stack([largest(seen[site]) for site in sites]).amax(0) for seen in (before, after))
+            w = torch.stack([largest(plain.get_submodule(name).weight) for name in layers]).amax(0)
+            assert torch.allclose(smoothed, (x * w).sqrt(), rtol=1e-3, atol=1e-4)  # a = 1/2: x / sqrt(x / w)
+
+
+def largest(x: torch.Tensor) -> torch.Tensor:
+    """Magnitude by channel of the second axis."""
+    return x.transpose(0, 1).flatten(1).abs().amax(1)
+
+
 def test_a_weight_quantizer_and_the_same_rule_as_a_network_method_give_the_same_numbers(context: LocalContext):
     one = TASK.run(Rtn(bits=4, per="channel"), 0, context).metrics
     other = TASK.run(StaticRanges(bits=4), 0, context).metrics
@@ -228,11 +254,6 @@ def test_a_network_method_that_breaks_a_rule_is_caught(context: LocalContext, cn
         deployed(rest={**honest.rest, "head.bias": torch.full((10,), float("nan"))})
     with pytest.raises(InvalidResult, match="it must return a QuantisedNetwork"):
         deploy(cnn, None, "test")  # type: ignore[arg-type]
-
-
-def test_methods_for_another_architecture_are_infeasible():
-    assert "not for a cnn" in (TASK.infeasible(SmoothQuant()) or "")
-    assert WeightsAndActivations(architecture="vit").infeasible(SmoothQuant()) is None
 
 
 def test_a_trained_network_is_right_and_its_split_is_stratified_and_disjoint(tmp_path: Path):
