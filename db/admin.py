@@ -52,6 +52,11 @@ def upgrade(url: str | os.PathLike[str] | None) -> tuple[Schema, Path | None]:
     with closing_backend(url) as backend:
         had = Schema(backend.url, _revision(backend), HEAD)
         if had.revision == HEAD:
+            if backend.name == "postgresql":
+                from db.backends.postgresql import grant_reader
+
+                with backend.write() as connection:
+                    grant_reader(connection)  # an administrator may have made the role since
             return had, None
         if had.revision not in revisions():
             check(had.revision, backend.url)

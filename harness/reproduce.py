@@ -10,9 +10,9 @@ import json
 import math
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
@@ -35,7 +35,7 @@ class CannotReproduce(HarnessError):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One metric of one repetition against the accepted value."""
+    """One metric of one repetition against the accepted value; of a curve the point that differs most, at `step`."""
 
     trial: str
     task: str
@@ -44,6 +44,7 @@ class Comparison:
     accepted: float
     again: float
     agreement: Agreement | Literal["clock"]
+    step: float | None = None
 
 
 def deviation(one: float, other: float) -> float:
@@ -63,11 +64,20 @@ def compare(accepted: float, again: float, unit: str) -> Agreement | Literal["cl
 
 
 @dataclass(frozen=True, slots=True)
+class Numbers:
+    """What a trial measured: value by metric, and value by step by metric."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Repeatable:
-    """A trial's row with its accepted scores and what is needed to run it again."""
+    """A trial's row with its accepted result and what is needed to run it again."""
 
     unit: TrialUnit
-    scores: Mapping[str, tuple[float, str]]  #: metric -> (value, unit)
+    accepted: Numbers
+    units: Mapping[str, str]  #: of each metric
     plugins: tuple[str, ...]
     threads: int | None  #: numeric threads of the worker that made the result, where its environment says so
 
@@ -83,7 +93,7 @@ class Repetition:
     attempt: str
     outcome: Outcome
     error: str
-    metrics: Mapping[str, float]
+    numbers: Numbers
 
 
 def repeatable(ledger: Ledger, registry: Registry, key: str) -> Repeatable:
@@ -107,18 +117,19 @@ def repeatable(ledger: Ledger, registry: Registry, key: str) -> Repeatable:
     task = resolve(task_class, json.loads(row["task_params"]), f"task {row['task']}")
     if task.data_fingerprint() != row["data_fingerprint"]:
         raise CannotReproduce(f"Trial {key[:12]} read other data than this machine has (fingerprint {row['data_fingerprint'][:12]}).")
-    special = {"nan": math.nan, "+inf": math.inf, "-inf": -math.inf}
-    scores = {
-        score["metric"]: (score["value"] if score["kind"] == "finite" else special[score["kind"]], score["unit"])
-        for score in ledger.query("SELECT metric, value, kind, unit FROM scores WHERE trial = :key", {"key": key}).to_pylist()
-    }
+    metrics = {row["metric"]: _number(row) for row in ledger.query("SELECT * FROM scores WHERE trial = :key", {"key": key}).to_pylist()}
+    curves: dict[str, dict[float, float]] = {}
+    for point in ledger.query("SELECT metric, step, value, kind FROM curves WHERE trial = :key", {"key": key}).to_pylist():
+        curves.setdefault(point["metric"], {})[point["step"]] = _number(point)
+    declared = ledger.query("SELECT metric, unit FROM metrics WHERE task = :task", {"task": row["task"]}).to_pylist()
+    units = {metric["metric"]: metric["unit"] for metric in declared}
     params, method_params = json.loads(row["task_params"]), json.loads(row["method_params"])
     unit = TrialUnit(row["task"], params, row["method"], method_params, (row["seed"],), (key,), task_class.timeout)
     threads = ledger.query(
         "SELECT e.threads AS threads FROM attempts a JOIN environments e ON e.environment = a.environment WHERE a.attempt = :attempt",
         {"attempt": row["attempt"]},
     ).to_pylist()
-    return Repeatable(unit, scores, plugins, threads[0]["threads"] if threads else None)
+    return Repeatable(unit, Numbers(metrics, curves), units, plugins, threads[0]["threads"] if threads else None)
 
 
 def repeat(ledger: Ledger, run: str, trial: Repeatable, settings: EngineSettings, notes: Sequence[str]) -> list[Repetition]:
@@ -147,7 +158,7 @@ def against_accepted(trial: Repeatable, condition: str, again: Repetition) -> li
     """Every metric of a repetition beside the accepted value; CannotReproduce when the repetition has no result."""
     if again.outcome != "ok":
         raise CannotReproduce(f"Trial {trial.key[:12]} was ok and now ends as {again.outcome}: {again.error}")
-    return _compared(trial, condition, {metric: value for metric, (value, _) in trial.scores.items()}, again)
+    return _compared(trial, condition, trial.accepted, again)
 
 
 def audit(ledger: Ledger, run: str, trial: Repeatable, settings: EngineSettings) -> None:
@@ -156,12 +167,11 @@ def audit(ledger: Ledger, run: str, trial: Repeatable, settings: EngineSettings)
     threads = trial.threads or settings.threads
     first, second = repeat(ledger, run, trial, replace(settings, threads=threads), ["other worker", "same worker"])
     (third,) = repeat(ledger, run, trial, replace(settings, threads=1 if threads > 1 else 2), ["other threads"])
-    accepted = {metric: value for metric, (value, _) in trial.scores.items()}
     ledger.record_audits(
         [
-            audit_row("other worker", first, _compared(trial, "other worker", accepted, first)),
-            audit_row("same worker", second, _compared(trial, "same worker", first.metrics, second)),
-            audit_row("other threads", third, _compared(trial, "other threads", accepted, third)),
+            audit_row("other worker", first, _compared(trial, "other worker", trial.accepted, first)),
+            audit_row("same worker", second, _compared(trial, "same worker", first.numbers, second)),
+            audit_row("other threads", third, _compared(trial, "other threads", trial.accepted, third)),
         ]
     )
 
@@ -231,20 +241,31 @@ def _record(ledger: Ledger, run: str, trial: Repeatable, note: str, event: UnitD
         ],
         [environment],
     )
-    return Repetition(attempt, result.outcome, result.error, result.metrics)
+    curves = {metric: dict(zip(steps, values, strict=True)) for metric, (steps, values) in result.curves.items()}
+    return Repetition(attempt, result.outcome, result.error, Numbers(result.metrics, curves))
 
 
-def _compared(trial: Repeatable, condition: str, before: Mapping[str, float], again: Repetition) -> list[Comparison]:
-    """The trial's metrics in two runs; one that a run lacks counts as NaN."""
-    return [
-        Comparison(
-            trial.key,
-            trial.unit.task,
-            condition,
-            metric,
-            (one := before.get(metric, math.nan)),
-            (two := again.metrics.get(metric, math.nan)),
-            compare(one, two, unit),
-        )
-        for metric, (_, unit) in sorted(trial.scores.items())
+def _number(row: Mapping[str, Any]) -> float:
+    """The value of a row of `scores` or `curves`."""
+    return float(row["value"] if row["kind"] == "finite" else row["kind"])
+
+
+def _compared(trial: Repeatable, condition: str, before: Numbers, again: Repetition) -> list[Comparison]:
+    """The trial's metrics in two runs; what a run lacks counts as NaN."""
+
+    def comparison(metric: str, one: float, two: float, step: float | None = None) -> Comparison:
+        agreement = compare(one, two, trial.units.get(metric, ""))
+        return Comparison(trial.key, trial.unit.task, condition, metric, one, two, agreement, step)
+
+    after = again.numbers
+    made = [
+        comparison(metric, before.metrics.get(metric, math.nan), after.metrics.get(metric, math.nan))
+        for metric in sorted(trial.accepted.metrics)
     ]
+    for metric in sorted(before.curves.keys() | after.curves.keys()):
+        one, two = before.curves.get(metric, {}), after.curves.get(metric, {})
+        pairs = {step: (one.get(step, math.nan), two.get(step, math.nan)) for step in sorted(one.keys() | two.keys())}
+        if pairs:
+            worst = max(pairs, key=lambda step: deviation(*pairs[step]))
+            made.append(comparison(metric, *pairs[worst], worst))
+    return made

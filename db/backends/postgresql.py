@@ -188,8 +188,8 @@ def _prepare(connection: Any, record: Any) -> None:
 
 
 def grant_reader(connection: Connection) -> None:
-    """Give the reader role the public views, making the role if that is allowed; without it, guarded queries run in a read-only transaction
-    under the caller's own grants. To be repeated after every upgrade, because it recreates the views."""
+    """Give the reader role the public views, making the role if that is allowed; without it, guarded queries are
+    checked by their parse tree (`postgresql_check`). To be repeated after every upgrade, because it recreates the views."""
     from db.views import VIEWS
 
     try:

@@ -1,6 +1,6 @@
 """Reading the public views of a PostgreSQL ledger, read-only by construction.
 
-Five independent guards: the role may only select from the public views; the transaction is read-only and always rolled back; the text runs
+Five independent guards: the role may only select from the public views (where there is no role, `postgresql_check` looks at the parse tree); the transaction is read-only and always rolled back; the text runs
 as `DECLARE … CURSOR FOR`, which the grammar allows for SELECT alone, over the extended protocol, which takes one command alone; the
 server ends it at its time-out; so does the client. `DISCARD ALL` afterwards undoes settings, locks and listeners.
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg
 
+from db.backends.postgresql_check import check
 from db.backends.postgresql_server import CONNECT_TIMEOUT, READER, explain
 from db.errors import LedgerError, QueryRefused
 from db.surface import BATCH, Batch, Surface
@@ -37,8 +38,8 @@ class PostgresSurface(Surface):
         self._connection: psycopg.Connection[Any] | None = None
 
     def batches(self, sql: str, params: dict[str, Any] | None, timeout: float, limit: int | None = None) -> Iterator[Batch]:
-        with self._guarded(timeout) as cursor:
-            statement, values = _bound(sql, params)
+        statement, values = _bound(sql, params)
+        with self._guarded(statement, values, timeout) as cursor:
             cursor.execute(b"DECLARE assay NO SCROLL CURSOR FOR " + statement.encode(), values, binary=True)
             left = limit
             while True:
@@ -54,8 +55,8 @@ class PostgresSurface(Surface):
                     return
 
     def explain(self, sql: str, params: dict[str, Any] | None, timeout: float) -> list[str]:
-        with self._guarded(timeout) as cursor:
-            statement, values = _bound(sql, params)
+        statement, values = _bound(sql, params)
+        with self._guarded(statement, values, timeout) as cursor:
             cursor.execute(b"DECLARE assay NO SCROLL CURSOR FOR " + statement.encode(), values, binary=True)  # refuses all but SELECT
             cursor.execute(b"EXPLAIN " + statement.encode(), values, binary=True)
             return [row[0] for row in cursor.fetchall()]
@@ -78,7 +79,7 @@ class PostgresSurface(Surface):
         return list(keys)
 
     @contextlib.contextmanager
-    def _guarded(self, timeout: float) -> Iterator[psycopg.Cursor[Any]]:
+    def _guarded(self, statement: str, values: dict[str, Any] | None, timeout: float) -> Iterator[psycopg.Cursor[Any]]:
         connection = self._connect()
         late = threading.Event()
 
@@ -93,9 +94,12 @@ class PostgresSurface(Surface):
         deadline = time.monotonic() + timeout
         try:
             with connection.cursor() as cursor:
+                reader = self._may_become_reader(cursor)
+                if not reader:
+                    check(connection, statement, values, timeout)
                 cursor.execute("BEGIN TRANSACTION READ ONLY")
                 cursor.execute(f"SET LOCAL statement_timeout = {max(1, int(timeout * 1000))}")
-                if self._may_become_reader(cursor):
+                if reader:
                     cursor.execute(f"SET LOCAL ROLE {READER}")
                 timer.start()
                 yield cursor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from db.backends.base import Backend
     from db.store import SqlLedger
 
-#: Rows in memory at a time, and per row group of Parquet.
-ROWS = 100_000
+#: Rows and bytes (as Arrow) per row group of Parquet, whichever is reached first: what an export holds in memory.
+GROUP_ROWS = 100_000
+GROUP_BYTES = 16 * 2**20
 
 
 def export_bundle(ledger: SqlLedger, folder: Path) -> dict[str, int]:
@@ -64,12 +65,32 @@ def _entry(path: Path, rows: int) -> dict[str, Any]:
 def _write(backend: Backend, connection: Connection, file: File, path: Path) -> int:
     count = 0
     with pq.ParquetWriter(path, file.schema, compression="zstd") as writer:
-        for rows in backend.stream(connection, file.sql, ROWS):
-            columns = zip(*rows, strict=True)
-            arrays = [_array(column, kind) for column, kind in zip(columns, file.columns.values(), strict=True)]
-            writer.write_batch(pa.record_batch(arrays, schema=file.schema))
-            count += len(rows)
+        for group in _groups(_pieces(backend, connection, file)):
+            # Pieces have dictionaries of their own; Parquet would keep only the first of a row group.
+            writer.write_table(group.unify_dictionaries(), row_group_size=GROUP_ROWS)
+            count += group.num_rows
     return count
+
+
+def _pieces(backend: Backend, connection: Connection, file: File) -> Iterator[pa.RecordBatch]:
+    for rows in backend.stream(connection, file.sql, file.piece):
+        columns = zip(*rows, strict=True)
+        arrays = [_array(column, kind) for column, kind in zip(columns, file.columns.values(), strict=True)]
+        yield pa.record_batch(arrays, schema=file.schema)
+
+
+def _groups(pieces: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The pieces together, up to the size of a row group."""
+    group: list[pa.RecordBatch] = []
+    rows = size = 0
+    for piece in pieces:
+        group.append(piece)
+        rows, size = rows + piece.num_rows, size + piece.nbytes
+        if rows >= GROUP_ROWS or size >= GROUP_BYTES:
+            yield pa.Table.from_batches(group)
+            group, rows, size = [], 0, 0
+    if group:
+        yield pa.Table.from_batches(group)
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

@@ -24,10 +24,11 @@ _ATTEMPT_ORDER = "ORDER BY x.attempt_id, x.metric_id"
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One Parquet file: Arrow types by column, and the SELECT whose columns are these, in this order."""
+    """One Parquet file: Arrow types by column, the SELECT whose columns are these, in this order, and how many rows to fetch at a time."""
 
     columns: dict[str, pa.DataType]
     sql: str
+    piece: int = 10_000
 
     @property
     def schema(self) -> pa.Schema:
@@ -113,6 +114,7 @@ FILES: dict[str, File] = {
         "e.hash, a.error, a.info, coalesce(x.traceback, ''), coalesce(x.stdout, ''), coalesce(x.stderr, ''), a.block "
         "FROM attempt a JOIN trial t ON t.id = a.trial_id JOIN run r ON r.id = a.run_id LEFT JOIN environment e ON e.id = a.environment_id "
         "LEFT JOIN attempt_text x ON x.attempt_id = a.id ORDER BY a.id",
+        piece=20,  # each may hold megabytes of text
     ),
     "measurements": File(
         {"attempt_id": INT, "metric_id": INT, "value": REAL, "kind": LABEL},

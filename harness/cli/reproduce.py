@@ -148,5 +148,6 @@ def _print(comparisons: list[Comparison]) -> None:
 
     table = Table("metric", "accepted", "again", "agreement", box=None, header_style="bold", pad_edge=False)
     for item in comparisons:
-        table.add_row(item.metric, f"{item.accepted:.9g}", f"{item.again:.9g}", item.agreement)
+        metric = item.metric if item.step is None else f"{item.metric} at {item.step:g}"
+        table.add_row(metric, f"{item.accepted:.9g}", f"{item.again:.9g}", item.agreement)
     stdout().print(table)

@@ -164,11 +164,13 @@ WITHOUT_TRACE = [
 ]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", "postgresql", "postgresql-without-roles"])
 def ledger(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A ledger with a little of everything."""
+    """A ledger with a little of everything; the last one belongs to a user who may not make roles, on a server without the reader role."""
     if request.param == "postgresql":
         url = request.getfixturevalue("postgres").new_database("assay_template")
+    elif request.param == "postgresql-without-roles":
+        url = request.getfixturevalue("restricted")
     else:
         url = str(tmp_path_factory.mktemp("hostile") / "ledger.db")
     with open_ledger(url, create=True) as opened:
@@ -180,6 +182,22 @@ def ledger(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         before = content(opened)
         yield opened
         assert content(opened) == before  # after everything that the tests of this module tried
+
+
+@pytest.fixture(scope="module")
+def restricted(postgres: Any) -> Iterator[str]:
+    """A database of a user without CREATEROLE."""
+    from db.backends import postgresql, postgresql_surface
+
+    postgres.execute("DROP ROLE IF EXISTS restricted")
+    postgres.execute("CREATE ROLE restricted LOGIN")
+    url: str = postgres.new_database()
+    name = url.split("@/")[1].split("?")[0]
+    postgres.execute(f"ALTER DATABASE {name} OWNER TO restricted")
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (postgresql, postgresql_surface):
+            patch.setattr(module, "READER", "nobody_made_this_role")
+        yield url.replace("postgres@", "restricted@")
 
 
 UNCHANGED = [(3, 3, "done", "done")]
@@ -227,6 +245,10 @@ def test_bombs_end(ledger: Any, sql: str) -> None:
 def test_settings_and_locks_do_not_outlive_a_query(ledger: Any, sql: str) -> None:
     if ledger.backend.name == "sqlite":
         pytest.skip("functions of PostgreSQL")
+    if "restricted@" in ledger.url:
+        with pytest.raises(QueryRefused, match="may not run here: it does more than compute"):
+            ledger.surface.rows(sql, None, 5.0, 100)
+        return
     ledger.surface.rows(sql, None, 5.0, 100)
     assert glance(ledger) == UNCHANGED
     assert ledger.surface.rows("SELECT current_user::text, current_setting('timezone')", None, 5.0)[1] == [("assay_reader", "UTC")]
@@ -281,3 +303,15 @@ def new_read_only_copy(tmp_path: Path) -> Callable[[Any], str]:
         return str(path)
 
     return make
+
+
+def test_without_roles_and_temporary_views_a_sentence_says_what_to_ask_for(postgres: Any, restricted: str) -> None:
+    with open_ledger(restricted, create=True) as ledger:
+        assert ledger.query("SELECT count(*) AS n FROM trials WHERE seed = :seed OR trial = :text", {"seed": -1, "text": "it's %s"}).num_rows == 1
+        name = restricted.split("@/")[1].split("?")[0]
+        postgres.execute(f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC, restricted")
+        try:
+            with pytest.raises(QueryRefused, match="ask an administrator for `CREATE ROLE assay_reader"):
+                ledger.query("SELECT * FROM trials")
+        finally:
+            postgres.execute(f"GRANT TEMPORARY ON DATABASE {name} TO PUBLIC")

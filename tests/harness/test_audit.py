@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.reproduce import TOLERANCE, Comparison, Repetition, audit_row, compare, deviation
+from harness.reproduce import TOLERANCE, Comparison, Numbers, Repetition, audit_row, compare, deviation
 from tests.harness.test_cli import Shell
 
 PLUGIN = '''
@@ -20,7 +20,7 @@ import torch
 
 from tasks.api import Measured, Method, Metric, Task
 
-calls = itertools.count(1)
+calls, paths = itertools.count(1), itertools.count(1)
 
 
 class Habit(Method, family="toy"):
@@ -46,6 +46,10 @@ class Threads(Habit, name="threads"):
         return 1.0 + 1e-9 * torch.get_num_threads()
 
 
+class Curvy(Habit, name="curvy"):
+    """Ends at the same value on a path that depends on how often this worker ran it."""
+
+
 class Failing(Habit, name="failing"):
     """Works where nobody repeats it."""
 
@@ -61,6 +65,7 @@ class Habits(Task, family="toy", name="habits", accepts=(Habit,), seconds=0.01):
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("value", "1", "higher", "a number", primary=True),
         Metric("seconds", "s", "lower", "a clock reading"),
+        Metric("path", "1", "higher", "a curve", curve="step"),
     )
 
     def data_fingerprint(self) -> str:
@@ -69,7 +74,8 @@ class Habits(Task, family="toy", name="habits", accepts=(Habit,), seconds=0.01):
     def run(self, method: Habit, seed: int, context) -> Measured:
         import time
 
-        return Measured({"value": method.value(), "seconds": time.perf_counter()})
+        path = [1.0, next(paths) if isinstance(method, Curvy) else 2.0, 3.0]
+        return Measured({"value": method.value(), "seconds": time.perf_counter()}, curves={"path": ([1, 2, 3], path)})
 '''
 
 
@@ -81,7 +87,7 @@ def assay(tmp_path: Path) -> Shell:
 def test_an_audit_finds_what_each_trial_depends_on(assay: Shell) -> None:
     plugin = assay.folder / "habits.py"
     plugin.write_text(PLUGIN)
-    tasks = "seeds: 1\ntasks: [{task: toy/habits, methods: [steady, counting, threads, failing]}]\n"
+    tasks = "seeds: 1\ntasks: [{task: toy/habits, methods: [steady, counting, threads, curvy, failing]}]\n"
     done = assay("run", assay.suite(tasks, plugin), "--engine", "process", "--workers", "1")
     assert done.returncode == 0, done.stderr
     (assay.folder / "broken").touch()
@@ -89,16 +95,18 @@ def test_an_audit_finds_what_each_trial_depends_on(assay: Shell) -> None:
     assert audit.returncode == 0, audit.stderr
     found = {(method, condition): verdict for method, condition, verdict in assay.rows("SELECT method, condition, verdict FROM audits")}
     conditions = ("other worker", "same worker", "other threads")
-    assert len(found) == 12
+    assert len(found) == 15
     assert [found["toy/steady", condition] for condition in conditions] == ["bitwise"] * 3, "clock readings do not count"
     assert [found["toy/counting", condition] for condition in conditions] == ["bitwise", "different", "bitwise"]
     assert [found["toy/threads", condition] for condition in conditions] == ["bitwise", "bitwise", "within tolerance"]
+    assert [found["toy/curvy", condition] for condition in conditions] == ["bitwise", "different", "bitwise"]
+    assert assay.rows("SELECT DISTINCT metric FROM audits WHERE method = 'toy/curvy' AND deviation > 0") == [("path",)]
     where = "method = 'toy/failing'"
     assert assay.rows(f"SELECT DISTINCT verdict, deviation, metric FROM audits WHERE {where}") == [("different", None, None)]
-    assert assay.rows("SELECT DISTINCT metric FROM audits WHERE deviation > 0") == [("value",)]
+    assert assay.rows("SELECT DISTINCT metric FROM audits WHERE deviation > 0 AND method <> 'toy/curvy'") == [("value",)]
     saved = json.loads(assay("sql", "--saved", "audits", "-f", "json").stdout)
     counts = {row["condition"]: (row["bitwise"], row["within_tolerance"], row["different"]) for row in saved}
-    assert counts == {"other threads": (2, 1, 1), "other worker": (3, 0, 1), "same worker": (2, 0, 2)}
+    assert counts == {"other threads": (3, 1, 1), "other worker": (4, 0, 1), "same worker": (2, 0, 3)}
     printed = json.loads(audit.stdout)
     assert {row["condition"]: (row["bitwise"], row["within_tolerance"], row["different"]) for row in printed} == counts
 
@@ -122,7 +130,7 @@ def test_deviation_by_its_closed_form(one: float, other: float, expected: float)
 
 
 def test_the_largest_deviation_decides_an_audit() -> None:
-    again = Repetition("a" * 32, "ok", "", {})
+    again = Repetition("a" * 32, "ok", "", Numbers())
     values = {"steady": (1.0, 1.0, "1"), "worse": (1.0, 1.0 + TOLERANCE / 2, "1"), "slow": (1.0, 9.0, "s")}
     comparisons = [Comparison("t", "toy", "x", name, a, b, compare(a, b, unit)) for name, (a, b, unit) in values.items()]
     row = audit_row("other worker", again, comparisons)
