@@ -1,7 +1,7 @@
 """What a query reads, by PostgreSQL's own parser: the guard where the server does not let us use a reader role.
 
-Managed servers often forbid CREATE ROLE. The read-only transaction still keeps the query from writing, but the user's own grants would let it
-read private tables and call functions that end sessions or read files.
+Managed servers often forbid CREATE ROLE. The read-only transaction still keeps a query from writing, but the user's own grants would let it
+read private tables, and call functions that end sessions or read files.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ PRIVATE = """
         AND NOT (relkind = 'v' AND relnamespace = CAST(current_schema() AS regnamespace) AND relname = ANY(%s))"""
 #: Volatile is what PostgreSQL calls functions that may do something; the XML exports are not, but read any table.
 UNSAFE = """
-    SELECT proname FROM pg_catalog.pg_proc WHERE oid = ANY(%s)
-        AND (provolatile = 'v' AND proname <> ALL(%s) OR proname LIKE '%%to\\_xml%%' OR pronamespace <> CAST('pg_catalog' AS regnamespace))"""
+    SELECT proname FROM pg_catalog.pg_proc WHERE oid = ANY(%s) AND (
+        provolatile = 'v' AND proname <> ALL(%s) OR proname LIKE '%%to\\_xml%%' OR pronamespace <> CAST('pg_catalog' AS regnamespace))"""
 HARMLESS = ["random", "random_normal", "clock_timestamp", "timeofday", "gen_random_uuid"]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from db.bundle.layout import FILES, FORMAT, LABEL, MANIFEST, TIME, File, path_of, sha256
+from db.bundle.layout import FILES, FORMAT, LABEL, MANIFEST, TEXT, TIME, File, path_of, sha256
 from db.errors import LedgerError, LedgerUnavailable
 from db.revisions import HEAD
 
@@ -64,7 +64,9 @@ def _entry(path: Path, rows: int) -> dict[str, Any]:
 
 def _write(backend: Backend, connection: Connection, file: File, path: Path) -> int:
     count = 0
-    with pq.ParquetWriter(path, file.schema, compression="zstd") as writer:
+    # Parquet keeps the least and the greatest value of each column and row group to the end: of long texts, megabytes.
+    described = [name for name, kind in file.columns.items() if kind != TEXT]
+    with pq.ParquetWriter(path, file.schema, compression="zstd", write_statistics=described) as writer:
         for group in _groups(_pieces(backend, connection, file)):
             # Pieces have dictionaries of their own; Parquet would keep only the first of a row group.
             writer.write_table(group.unify_dictionaries(), row_group_size=GROUP_ROWS)

@@ -26,6 +26,7 @@ from db.records import Curve, Run
 from db.testing import ENVIRONMENT, ODD_VALUES, RUN, attempt, audit, catalogue, submission, trial, verdict
 from db.views import VIEWS
 from tests.db.freeze import ASSETS, content
+from tests.db.workers import export_peaks
 
 ROOT = Path(__file__).parents[2]
 
@@ -263,3 +264,21 @@ def test_two_partial_ledgers_merge_into_the_whole(tmp_path: Path, sqlite_templat
         import_bundle(whole, tmp_path / "two")
         assert whole.query("SELECT n, mean FROM leaderboard").to_pylist() == [{"n": 9, "mean": 4.0}]
         assert whole.query("SELECT count(*) AS n FROM run_trials").to_pylist() == [{"n": 12}]
+
+
+def test_an_export_stops_growing(new_url: Callable[[], str], tmp_path: Path) -> None:
+    """300 MB of error texts; over the last 200 of them the exporting process grows by less than a tenth of that."""
+    url = new_url()
+    with open_ledger(url) as ledger:
+        ledger.start_run(RUN, ENVIRONMENT)
+        for first in range(0, 300, 20):
+            group = [trial(seed) for seed in range(first, first + 20)]
+            ledger.submit(RUN.id, group)
+            ledger.record(
+                [attempt(item, outcome="error", next_state="failed", stderr=f"{item.seed}" + "x" * 10**6) for item in group], [ENVIRONMENT]
+            )
+    peaks = export_peaks(url, tmp_path / "out", "attempts")
+    assert peaks[-1][0] == 300
+    assert peaks[-1][1] - next(peak for rows, peak in peaks if rows >= 100) < 20_000, "kB"
+    lengths = [len(text) for text in pq.read_table(path_of(tmp_path / "out", "attempts"), columns=["stderr"]).column(0).to_pylist()]
+    assert sum(lengths) == sum(10**6 + len(str(seed)) for seed in range(300))

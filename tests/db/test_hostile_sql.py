@@ -307,7 +307,10 @@ def new_read_only_copy(tmp_path: Path) -> Callable[[Any], str]:
 
 def test_without_roles_and_temporary_views_a_sentence_says_what_to_ask_for(postgres: Any, restricted: str) -> None:
     with open_ledger(restricted, create=True) as ledger:
-        assert ledger.query("SELECT count(*) AS n FROM trials WHERE seed = :seed OR trial = :text", {"seed": -1, "text": "it's %s"}).num_rows == 1
+        assert (
+            ledger.query("SELECT count(*) AS n FROM trials WHERE seed = :seed OR trial = :text", {"seed": -1, "text": "it's %s"}).num_rows
+            == 1
+        )
         name = restricted.split("@/")[1].split("?")[0]
         postgres.execute(f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC, restricted")
         try:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from db import open_ledger
 from db.records import Run
@@ -51,6 +56,41 @@ def hold_write_lock(url: str, seconds: str) -> None:
     with ledger.backend.write():
         print("holding", flush=True)
         time.sleep(float(seconds))
+
+
+def export_and_watch(url: str, folder: str, name: str) -> None:
+    """Export a ledger; prints as JSON, for each piece of the file `name`, the rows so far and this process's peak memory in kB."""
+    from db.bundle import export_bundle
+    from db.bundle.layout import FILES
+    from db.store import SqlLedger
+
+    ledger = open_ledger(url)
+    assert isinstance(ledger, SqlLedger)
+    stream = ledger.backend.stream
+    peaks: list[tuple[int, int]] = []
+
+    def watched(connection: Any, statement: str, size: int) -> Iterator[list[Any]]:
+        count = 0
+        for rows in stream(connection, statement, size):
+            if statement == FILES[name].sql:
+                peaks.append((count := count + len(rows), peak()))
+            yield rows
+
+    ledger.backend.stream = watched  # type: ignore[method-assign]
+    export_bundle(ledger, Path(folder))
+    print(json.dumps(peaks))
+
+
+def peak() -> int:
+    """The most memory this process has had, in kB (ru_maxrss would still hold the parent's)."""
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+
+
+def export_peaks(url: str, folder: Path, name: str) -> list[tuple[int, int]]:
+    """`export_and_watch` in a process of its own: (rows, kB) along the file `name`."""
+    command = [sys.executable, "-m", "tests.db.workers", "export_and_watch", url, str(folder), name]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    return [(rows, kilobytes) for rows, kilobytes in json.loads(done.stdout)]
 
 
 if __name__ == "__main__":
