@@ -1,8 +1,9 @@
 """Reading the public views of a PostgreSQL ledger, read-only by construction.
 
 Five independent guards: the role may only select from the public views (where there is none, `postgresql_check` looks at the parse tree);
-the transaction is read-only and always rolled back; the text runs as `DECLARE … CURSOR FOR`, which the grammar allows for SELECT alone, over
-the extended protocol, which takes one command alone; the server ends it at its time-out; so does the client. `DISCARD ALL` afterwards undoes settings, locks and listeners.
+the transaction is read-only and always rolled back; the text runs as `DECLARE … CURSOR FOR`, which the grammar allows for SELECT alone,
+over the extended protocol, which takes one command alone; the server ends it at its time-out; so does the client. `DISCARD ALL` afterwards
+undoes settings, locks and listeners.
 """
 
 from __future__ import annotations
