@@ -84,21 +84,24 @@ class Spool:
         """Record every waiting group in the ledger, oldest first, and delete its file; returns how many attempts were new.
 
         Raises LedgerUnavailable when the ledger can't be written; what was not ingested stays. A group that is damaged or that the ledger
-        refuses is set aside (see `rejected`) and does not stop the others.
+        refuses is set aside (see `rejected`) and does not stop the others. Another process may ingest the same files at the same time.
         """
         new = 0
         for path in self.files():
             try:
                 attempts, environments = self.read(path)
                 new += ledger.record(attempts, environments)
+            except FileNotFoundError:  # another coordinator was faster
+                continue
             except LedgerUnavailable:
                 raise
             except LedgerError as error:
                 aside = path.with_suffix(".rejected")
-                os.replace(path, aside)
-                self.rejected.append((aside, str(error)))
+                with suppress(FileNotFoundError):
+                    os.replace(path, aside)
+                    self.rejected.append((aside, str(error)))
             else:
-                path.unlink()
+                path.unlink(missing_ok=True)
         return new
 
 

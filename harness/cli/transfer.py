@@ -44,7 +44,9 @@ def import_(bundle: BundleArgument, db: DbOption = DEFAULT_DB, as_json: JsonOpti
     from rich.progress import Progress
 
     from db.bundle import import_bundle
+    from db.bundle.layout import read_manifest
 
+    read_manifest(bundle)  # before a ledger is made for nothing
     with writable(db, create=True) as ledger, Progress(console=stderr(), transient=True) as bar:
         task = bar.add_task("attempts", total=None)
         done = import_bundle(ledger, bundle, lambda count, total: bar.update(task, completed=count, total=total))

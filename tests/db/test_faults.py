@@ -242,6 +242,24 @@ def test_spooled_twice_is_recorded_once(new_url: Callable[[], str], tmp_path: Pa
         assert spool.ingest(ledger) == 1
 
 
+def test_two_coordinators_may_ingest_one_spool(new_url: Callable[[], str], tmp_path: Path) -> None:
+    """The other one ingests everything while this one records its first group."""
+    mine, other = Spool(tmp_path / "spool"), Spool(tmp_path / "spool")
+    with open_ledger(new_url()) as ledger:
+        trials = start(ledger, 3)
+        for item in trials:
+            mine.write([attempt(item)], [ENVIRONMENT])
+
+        class Slow:
+            def record(self, *group: Any) -> int:
+                assert other.ingest(ledger) == (3 if group[0][0].trial == trials[0].key else 0)
+                return ledger.record(*group)
+
+        assert mine.ingest(Slow()) == 0  # type: ignore[arg-type]
+        assert ledger.query("SELECT count(*) AS n FROM attempts").to_pylist() == [{"n": 3}]
+        assert (mine.files(), mine.rejected) == ([], [])
+
+
 def test_damaged_and_foreign_spool_files_are_set_aside(new_url: Callable[[], str], tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool")
     with open_ledger(new_url()) as ledger:
