@@ -75,6 +75,4 @@ def test_two_coordinators_share_a_suite_while_the_server_stops_and_starts(postgr
         assert all((row["n"], row["accepted"]) == (1, 1) for row in rows), "nothing lost, nothing run twice"
         shares = ledger.query("SELECT run, count(*) AS n FROM attempts GROUP BY run").to_pylist()
         assert len(shares) == 2, shares
-        assert ledger.query("SELECT n, mean FROM leaderboard").to_pylist() == [
-            {"n": TRIALS, "mean": pytest.approx((TRIALS - 1) / 2)}
-        ]
+        assert ledger.query("SELECT n, mean FROM leaderboard").to_pylist() == [{"n": TRIALS, "mean": pytest.approx((TRIALS - 1) / 2)}]
