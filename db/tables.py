@@ -40,6 +40,8 @@ def to_arrow(names: Sequence[str], rows: Sequence[Sequence[Any]], sql: str) -> p
 def _array(values: Sequence[Any], documented: pyarrow.DataType | None) -> pyarrow.Array:
     import pyarrow as pa
 
+    if not values:  # pa.array would import pandas to find out what this is
+        return pa.nulls(0, documented or pa.string())
     decimals = [value for value in values if isinstance(value, Decimal)]  # PostgreSQL's sums of integers and its averages
     if decimals:
         number = int if all(value.is_finite() and value == value.to_integral_value() for value in decimals) else float

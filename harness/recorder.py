@@ -12,7 +12,8 @@ from db.records import Attempt, Environment
 from db.spool import Spool
 from harness.identity import content_key
 
-#: A group is committed when it has so many attempts or when its oldest has waited so long: kill -9 loses no more than that.
+#: A group is committed when it has so many attempts or so long after the one before: kill -9 loses no more than that, and what comes after
+#: a pause is committed at once.
 GROUP_ATTEMPTS, GROUP_SECONDS = 500, 0.25
 
 #: Between two tries to reach a ledger that was unavailable.
@@ -38,7 +39,7 @@ class Recorder:
         self._environments: dict[str, Environment] = {}
         self._known: set[str] = set()  #: environments that the ledger holds
         self._digests: dict[int, tuple[Mapping[str, Any], str]] = {}  #: by identity, of the contents seen last
-        self._oldest = 0.0
+        self._flushed = clock()
         self._retry_at: float | None = None  #: None: the ledger is there
         self.recorded = 0  #: attempts that reached the ledger
 
@@ -56,8 +57,6 @@ class Recorder:
 
     def add(self, attempt: Attempt) -> None:
         """Take an attempt; it is durable after the next commit."""
-        if not self._attempts:
-            self._oldest = self._clock()
         self._attempts.append(attempt)
         if len(self._attempts) >= self._group_attempts:
             self.flush()
@@ -65,17 +64,17 @@ class Recorder:
     def tick(self) -> None:
         """Commit what is due. Call often."""
         now = self._clock()
-        if self._attempts and now - self._oldest >= self._group_seconds:
+        if self._attempts and now - self._flushed >= self._group_seconds:
             self.flush()
         elif self._retry_at is not None and now >= self._retry_at:
             self._reach()
 
     def flush(self) -> None:
         """Commit everything now, or spool it; where neither can be done, keep it."""
+        self._flushed = self._clock()
         try:
             self._store()
         except LedgerUnavailable as error:
-            self._oldest = self._clock()
             self._on_trouble(f"{error} Results wait in memory.")
 
     def _store(self) -> None:

@@ -176,7 +176,6 @@ def run_suite(
     """Plan, run (only trials of `configs` where given), report."""
     from harness.fixtures import FixtureStore, default_cache
     from harness.plan import damaged_fixtures, make_plan
-    from harness.resolve import only
     from tasks.registry import REGISTRY
 
     store = FixtureStore(default_cache())
@@ -186,7 +185,11 @@ def run_suite(
 
         def planned() -> Plan:
             plan = make_plan(loaded, REGISTRY, ledger, store)
-            return plan if configs is None else only(plan, configs)
+            if configs is None:
+                return plan
+            from harness.resolve import only
+
+            return only(plan, configs)
 
         plan = planned()
         if retry is not None:
