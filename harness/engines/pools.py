@@ -138,13 +138,9 @@ class Pools:
             before.remove(actor)
             after.append(actor)
 
-    def connect(self, token: bytes, line: Line) -> None:
-        """Somebody has connected: an actor, which is up then, or nobody that we know."""
-        actor = next((actor for actor in (*self.actors, *self.away) if secrets.compare_digest(actor.token, token)), None)
-        if actor is None:
-            line.close()
-            return
-        actor.line = line
+    def known(self, token: bytes) -> Actor | None:
+        """The actor with this token."""
+        return next((actor for actor in (*self.actors, *self.away) if secrets.compare_digest(actor.token, token)), None)
 
     def greet(self, ref: Any) -> None:
         """An actor is up, or could not be brought up. Raises EngineError when none can be."""

@@ -17,7 +17,7 @@ from typing import Any
 from harness.engines.base import Call, CallEnded, EngineSettings, Event, Shape, Usage
 from harness.engines.pools import DEPTH, Actor, Pools, first_line
 from harness.engines.switchboard import Switchboard
-from harness.engines.wire import Rows, pack_call, wait
+from harness.engines.wire import Line, Rows, pack_call, wait
 from harness.engines.zygote import Zygote
 from harness.errors import EngineError
 
@@ -27,7 +27,7 @@ PULSE_SECONDS, PATIENCE_SECONDS = 5.0, 30.0
 #: After so long out of reach an actor is ended: it holds a place that others could use.
 ABANDON_SECONDS = 300.0
 
-#: While lines are listened to, Ray is asked for news this often.
+#: Where there are lines to listen to or to wait for, Ray is asked for news this often.
 RAY_SECONDS = 0.02
 
 _OBJECT_STORE_BYTES = 256 << 20  #: results are kilobytes
@@ -123,7 +123,7 @@ class RayEngine:
             self._listen(0.0 if self._events else timeout)
         elif not any(actor.line for actor in self._pools.actors):
             self._listen(0.0)
-            self._hear_ray(refs, 0.0 if self._events else timeout)
+            self._hear_ray(refs, 0.0 if self._events else min(timeout, RAY_SECONDS))
         else:  # there is no waiting for both: lines first, and Ray, which takes a while to ask, now and then
             self._listen(0.0 if self._events else min(timeout, RAY_SECONDS))
             if time.monotonic() >= self._refs_at:
@@ -213,7 +213,16 @@ class RayEngine:
                 self._hear(actors[fd])
             else:
                 for token, line in self._board.arrivals():
-                    self._pools.connect(token, line)
+                    self._connected(self._pools.known(token), line)
+
+    def _connected(self, actor: Actor | None, line: Line) -> None:
+        """Somebody has connected, in whose name we know an actor, or nobody."""
+        if actor is None:
+            line.close()
+            return
+        if actor.line is not None:  # it knows before us that the one before is dead
+            self._cut_off(actor)
+        actor.line = line
 
     def _hear(self, actor: Actor) -> None:
         """Everything that has come on an actor's line."""

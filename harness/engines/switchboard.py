@@ -53,7 +53,7 @@ class Switchboard:
                 self._host, self._port = host, listener.getsockname()[1]
         for listener in self._listeners:
             listener.setblocking(False)
-        self._strangers: dict[socket.socket, float] = {}  #: when they called
+        self._strangers: dict[socket.socket, tuple[float, bytearray]] = {}  #: when they called, and what they have said
 
     def number(self) -> Number:
         """A number for a new actor."""
@@ -71,24 +71,25 @@ class Switchboard:
                 while True:
                     stranger, _ = listener.accept()
                     stranger.setblocking(False)
-                    self._strangers[stranger] = now
+                    self._strangers[stranger] = (now, bytearray())
         found = []
-        for stranger, since in list(self._strangers.items()):
-            token: bytes | None = b""
+        for stranger, (since, said) in list(self._strangers.items()):
+            gone = now - since > STRANGER_SECONDS or len(self._strangers) > STRANGERS
             try:
-                token = stranger.recv(TOKEN_BYTES, socket.MSG_PEEK)
+                part = stranger.recv(TOKEN_BYTES - len(said))
+                said += part
+                gone = gone or not part
             except BlockingIOError:
-                if now - since < STRANGER_SECONDS and len(self._strangers) <= STRANGERS:
-                    continue
-            except OSError:
                 pass
-            if token and len(token) < TOKEN_BYTES and now - since < STRANGER_SECONDS:
+            except OSError:
+                gone = True
+            if len(said) == TOKEN_BYTES:
+                found.append((bytes(said), _line(stranger)))
+            elif gone:
+                stranger.close()
+            else:
                 continue
             del self._strangers[stranger]
-            if token and len(token) == TOKEN_BYTES:
-                found.append((stranger.recv(TOKEN_BYTES), _line(stranger)))
-            else:
-                stranger.close()
         return found
 
     def close(self) -> None:
