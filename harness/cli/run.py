@@ -7,8 +7,11 @@ import secrets
 import shlex
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -20,6 +23,7 @@ from harness.errors import EXIT_FAILED_TRIALS, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from db.ledger import Ledger
+    from harness.engines.base import Engine, EngineSettings
     from harness.planned import Plan, PlannedTrial
     from harness.resolve import Config
     from harness.scheduler import Summary
@@ -180,21 +184,23 @@ def run_suite(
 
     store = FixtureStore(default_cache())
     console = stderr()
-    with open_ledger(options.db, create=True) as ledger:
+
+    def planned(ledger: Ledger | None) -> Plan:
+        plan = make_plan(loaded, REGISTRY, ledger, store)
+        if configs is None:
+            return plan
+        from harness.resolve import only
+
+        return only(plan, configs)
+
+    # Without a ledger there is nothing to subtract: the suite's mistakes show before, and the ledger is made while the engine gets ready.
+    fresh = planned(None) if _is_new(options.db) else None
+    with _engine(options, ready=fresh is not None) as engine, open_ledger(options.db, create=True) as ledger:
         _ingest_spool(ledger, options.db)
-
-        def planned() -> Plan:
-            plan = make_plan(loaded, REGISTRY, ledger, store)
-            if configs is None:
-                return plan
-            from harness.resolve import only
-
-            return only(plan, configs)
-
-        plan = planned()
+        plan = fresh or planned(ledger)
         if retry is not None:
             reopened = _reopen(ledger, plan, retry)
-            plan = _with_retries(planned(), retry, reopened)
+            plan = _with_retries(planned(ledger), retry, reopened)
         for complaint in damaged_fixtures(plan, REGISTRY, store):
             console.print(complaint, style="yellow", markup=False)
         for reason, number in Counter(item.reason for item in plan.infeasible).items():
@@ -209,7 +215,7 @@ def run_suite(
                 _print_summary(len(plan.trials), len(plan.done), len(plan.failed), 0)
             return Ended(EXIT_FAILED_TRIALS if plan.failed else 0)
         tagged = replace(options, tags=(*loaded.suite.tags, *options.tags))
-        summary = _execute(plan, ledger, tagged, budget)
+        summary = _execute(plan, ledger, engine, tagged, budget)
     return Ended(_conclude(plan, summary, options.as_json), summary.done + summary.failed, summary.left)
 
 
@@ -301,12 +307,35 @@ def _ingest_spool(ledger: Ledger, db: str) -> None:
         stderr().print(f"{number} attempts that an earlier run could not store were taken from {spool_folder(db)}.")
 
 
-def _execute(plan: Plan, ledger: Ledger, options: RunOptions, budget: Budget) -> Summary:
-    from db.records import Environment, Run
-    from db.spool import Spool
+def _is_new(db: str) -> bool:
+    """Whether nothing is known of any trial: no ledger, and no spool of one."""
+    return "://" not in db and not Path(db).exists() and not Path(spool_folder(db)).exists()
+
+
+@contextmanager
+def _engine(options: RunOptions, ready: bool) -> Iterator[Engine]:
+    """The engine, not started; with `ready` it begins what takes long."""
     from harness.engines import make_engine
+
+    engine = make_engine(options.engine)
+    try:
+        if ready:
+            engine.prepare(_settings(options))
+        yield engine
+    finally:
+        engine.stop()
+
+
+def _settings(options: RunOptions) -> EngineSettings:
     from harness.engines.base import EngineSettings
     from harness.fixtures import default_cache
+
+    return EngineSettings(cache_dir=str(default_cache()), workers=options.workers, device=options.device, address=options.address)
+
+
+def _execute(plan: Plan, ledger: Ledger, engine: Engine, options: RunOptions, budget: Budget) -> Summary:
+    from db.records import Environment, Run
+    from db.spool import Spool
     from harness.identity import content_key
     from harness.progress import Progress
     from harness.provenance import environment
@@ -315,8 +344,6 @@ def _execute(plan: Plan, ledger: Ledger, options: RunOptions, budget: Budget) ->
 
     run_id = new_run_id()
     content = environment()
-    engine = make_engine(options.engine)
-    settings = EngineSettings(cache_dir=str(default_cache()), workers=options.workers, device=options.device, address=options.address)
     started = Run(run_id, plan.suite, plan.suite_text, engine.name, sys.argv[1:], len(plan.trials), options.tags)
     ledger.start_run(started, Environment(content_key(content), content))
     status = "failed"
@@ -327,7 +354,7 @@ def _execute(plan: Plan, ledger: Ledger, options: RunOptions, budget: Budget) ->
                 run_id,
                 ledger,
                 engine,
-                settings,
+                _settings(options),
                 spool=Spool(spool_folder(options.db)),
                 budget_seconds=budget.seconds,
                 budget_trials=budget.trials,

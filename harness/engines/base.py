@@ -154,6 +154,10 @@ class Engine(Protocol):
     name: str
     isolated: bool  #: survives units that kill their process, and enforces limits on those that do not yield
 
+    def prepare(self, settings: EngineSettings) -> None:
+        """Begin in the background what takes long and depends on no plan. Optional; `start` or `stop` comes next."""
+        ...
+
     def start(self, settings: EngineSettings, shapes: Sequence[Shape]) -> None:
         """Bring workers up for these shapes. Raises EngineError naming a shape nothing can satisfy."""
         ...

@@ -35,6 +35,9 @@ class InlineEngine:
         self._executor: Executor | None = None
         self._scratch: Path | None = None
 
+    def prepare(self, settings: EngineSettings) -> None:
+        pass
+
     def start(self, settings: EngineSettings, shapes: Sequence[Shape]) -> None:
         self._scratch = Path(tempfile.mkdtemp(prefix="assay-"))
         self._executor = Executor(settings.cache_dir, settings.device, settings.threads, self._scratch)

@@ -25,6 +25,9 @@ class ProcessEngine:
         self._ended: list[Event] = []  #: of calls that never began
         self._cpus = 0.0
 
+    def prepare(self, settings: EngineSettings) -> None:
+        pass
+
     def start(self, settings: EngineSettings, shapes: Sequence[Shape]) -> None:
         self._cpus = float(settings.workers or len(os.sched_getaffinity(0)))
         for shape in shapes:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import shutil
-import signal
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class RayEngine:
         self._ours = False  #: we connected, so we disconnect
         self._folder: Path | None = None  #: of our own Ray's session and of the zygote's socket
         self._zygote: Zygote | None = None
+        self._connecting: _Connecting | None = None
         self._pools: Pools | None = None
         self._board: Switchboard | None = None
         self._refs_at = 0.0
@@ -56,17 +57,26 @@ class RayEngine:
         self._watch_at = 0.0
 
     # -- life -------------------------------------------------------------------------------------------------------------------------
-    def start(self, settings: EngineSettings, shapes: Sequence[Shape]) -> None:
+    def prepare(self, settings: EngineSettings) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        # Loading torch takes as long as starting Ray: let it happen meanwhile, once for all workers of this machine.
-        self._folder = Path(tempfile.mkdtemp(prefix="assay-ray-", dir=_short_base()))
-        self._zygote = Zygote(settings.preload, settings.threads, self._folder / "zygote")
         import ray
 
         self._ray, self._settings = ray, settings
+        self._folder = Path(tempfile.mkdtemp(prefix="assay-ray-", dir=_short_base()))
         if not ray.is_initialized():
-            self._connect()
+            self._connecting = _Connecting(self._connect)
+            self._connecting.start()
+
+    def start(self, settings: EngineSettings, shapes: Sequence[Shape]) -> None:
+        if self._folder is None:
+            self.prepare(settings)
+        assert self._folder is not None
+        # Loading torch takes as long as starting Ray: let it happen meanwhile, once for all workers of this machine.
+        self._zygote = Zygote(settings.preload, settings.threads, self._folder / "zygote")
+        self._settings, ray = settings, self._ray
+        if self._connecting is not None:
+            self._connecting.result()
         self._board = Switchboard(self._folder / "line", ray.get_runtime_context().get_node_id(), self._network_address())
         self._pools = Pools(ray, settings, self._folder / "zygote", self._board)
         try:
@@ -83,8 +93,8 @@ class RayEngine:
         return self._pools.workers(shape)
 
     def stop(self) -> None:
+        self._disconnect()
         if self._zygote is not None:
-            self._disconnect()
             self._zygote.close()
             self._zygote = None
         if self._folder is not None:
@@ -103,9 +113,13 @@ class RayEngine:
             self._board = None
         self._refs.clear()
         self._unheard.clear()
-        if self._ours:
-            self._ray.shutdown()
-            self._ours = False
+        if self._connecting is not None:
+            self._connecting.done.wait()
+            if self._ours:
+                self._ray.shutdown()
+                self._ours = False
+            self._connecting.end()
+            self._connecting = None
         self._ray = None
 
     # -- calls ------------------------------------------------------------------------------------------------------------------------
@@ -153,7 +167,6 @@ class RayEngine:
     # -- inside -----------------------------------------------------------------------------------------------------------------------
     def _connect(self) -> None:
         settings = self._settings
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         common = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
         try:
             if settings.address:
@@ -169,11 +182,6 @@ class RayEngine:
         except Exception as error:
             where = f"the Ray cluster at {settings.address}" if settings.address else "a local Ray"
             raise EngineError(f"Can't reach {where}: {error}; `--engine process` runs without Ray.") from error
-        finally:
-            if threading.current_thread() is threading.main_thread():
-                for number, handler in before.items():  # Ray takes SIGTERM for itself
-                    if callable(handler):
-                        signal.signal(number, handler)
         self._ours = True
 
     def _network_address(self) -> str | None:
@@ -353,6 +361,36 @@ class RayEngine:
         """An actor answers again: calls go to it when nothing old is outstanding any more."""
         if self._pools is not None and not actor.owed and not any(other is actor for other, _ in (*self._refs.values(), *self._unheard)):
             self._pools.move(actor, away=False)
+
+
+class _Connecting(threading.Thread):
+    """Connects to Ray in the background. It lives as long as the connection: Linux ends the processes that Ray starts with the thread that
+    started them. Ray takes no signal from a thread."""
+
+    def __init__(self, connect: Callable[[], None]) -> None:
+        super().__init__(daemon=True)
+        self._connect, self._error = connect, None  # type: tuple[Callable[[], None], BaseException | None]
+        self.done, self._over = threading.Event(), threading.Event()
+
+    def run(self) -> None:
+        logging.getLogger("ray._private.worker").setLevel(logging.ERROR)  # it would say that it takes no signal
+        try:
+            self._connect()
+        except BaseException as error:
+            self._error = error
+        self.done.set()
+        self._over.wait()
+
+    def result(self) -> None:
+        """Wait until it is connected; raises what has kept it from that."""
+        self.done.wait()
+        if self._error is not None:
+            raise self._error
+
+    def end(self) -> None:
+        """The connection is closed."""
+        self._over.set()
+        self.join()
 
 
 def _short_base() -> str:
