@@ -56,6 +56,7 @@ class Child:
         self._environment: Mapping[str, Any] = {}
         self._exit: Exit | None = None
         self._closed_since: float | None = None
+        self._look_at = 0.0
         self._stopping: StopReason | None = None
         self._oom_kills = kernel_oom_kills()
         self._reset()
@@ -114,7 +115,9 @@ class Child:
             if self._calls:
                 events += self._died()
         elif self._calls:
-            self._enforce()
+            if time.monotonic() >= self._look_at:
+                self._enforce()
+                self._look_at = time.monotonic() + TICK_SECONDS / 4
         elif self._exit is not None or self.line.closed:
             self.close()
         return events

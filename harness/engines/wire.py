@@ -180,10 +180,12 @@ class Line:
                 break
             except OSError:
                 part = b""
-            if part:
-                self._in += part
-            else:
+            if not part:
                 self.closed = True
+                break
+            self._in += part
+            if len(part) < _PART:  # that was all: asking once more would cost as much again
+                break
         while len(self._in) >= _HEADER.size:
             (size,) = _HEADER.unpack_from(self._in)
             if len(self._in) < _HEADER.size + size:
