@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 import shutil
 import tempfile
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.engines.base import Call, CallEnded, EngineSettings, Event, Shape, Usage
+from harness.engines.connection import Connection
 from harness.engines.pools import DEPTH, Actor, Pools, first_line
 from harness.engines.switchboard import Switchboard
 from harness.engines.wire import Line, Rows, pack_call, wait
@@ -30,8 +29,6 @@ ABANDON_SECONDS = 300.0
 #: Where there are lines to listen to or to wait for, Ray is asked for news this often.
 RAY_SECONDS = 0.02
 
-_OBJECT_STORE_BYTES = 256 << 20  #: results are kilobytes
-
 
 class RayEngine:
     """Ray as the engine. Uses the Ray this process is already connected to, the cluster at `settings.address`, or starts one here."""
@@ -42,10 +39,9 @@ class RayEngine:
     def __init__(self) -> None:
         self._ray: Any = None
         self._settings = EngineSettings("")
-        self._ours = False  #: we connected, so we disconnect
         self._folder: Path | None = None  #: of our own Ray's session and of the zygote's socket
         self._zygote: Zygote | None = None
-        self._connecting: _Connecting | None = None
+        self._connection: Connection | None = None  #: ours; None: the process was connected before
         self._pools: Pools | None = None
         self._board: Switchboard | None = None
         self._refs_at = 0.0
@@ -65,8 +61,8 @@ class RayEngine:
         self._ray, self._settings = ray, settings
         self._folder = Path(tempfile.mkdtemp(prefix="assay-ray-", dir=_short_base()))
         if not ray.is_initialized():
-            self._connecting = _Connecting(self._connect)
-            self._connecting.start()
+            self._connection = Connection(ray, settings, self._folder)
+            self._connection.start()
 
     def start(self, settings: EngineSettings, shapes: Sequence[Shape]) -> None:
         if self._folder is None:
@@ -75,8 +71,8 @@ class RayEngine:
         # Loading torch takes as long as starting Ray: let it happen meanwhile, once for all workers of this machine.
         self._zygote = Zygote(settings.preload, settings.threads, self._folder / "zygote")
         self._settings, ray = settings, self._ray
-        if self._connecting is not None:
-            self._connecting.result()
+        if self._connection is not None:
+            self._connection.wait()
         self._board = Switchboard(self._folder / "line", ray.get_runtime_context().get_node_id(), self._network_address())
         self._pools = Pools(ray, settings, self._folder / "zygote", self._board)
         try:
@@ -113,13 +109,9 @@ class RayEngine:
             self._board = None
         self._refs.clear()
         self._unheard.clear()
-        if self._connecting is not None:
-            self._connecting.done.wait()
-            if self._ours:
-                self._ray.shutdown()
-                self._ours = False
-            self._connecting.end()
-            self._connecting = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
         self._ray = None
 
     # -- calls ------------------------------------------------------------------------------------------------------------------------
@@ -165,28 +157,9 @@ class RayEngine:
                 actor.control("cancel").remote(call)
 
     # -- inside -----------------------------------------------------------------------------------------------------------------------
-    def _connect(self) -> None:
-        settings = self._settings
-        common = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
-        try:
-            if settings.address:
-                common.pop("include_dashboard")
-                self._ray.init(address=settings.address, **common)
-            else:
-                self._ray.init(
-                    num_cpus=settings.workers or len(os.sched_getaffinity(0)),
-                    object_store_memory=_OBJECT_STORE_BYTES,
-                    _temp_dir=str(self._folder),
-                    **common,
-                )
-        except Exception as error:
-            where = f"the Ray cluster at {settings.address}" if settings.address else "a local Ray"
-            raise EngineError(f"Can't reach {where}: {error}; `--engine process` runs without Ray.") from error
-        self._ours = True
-
     def _network_address(self) -> str | None:
         """Where actors on other nodes can reach this process; None when there are none, or when their connections must be encrypted."""
-        if (self._ours and not self._settings.address) or os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+        if (self._connection is not None and not self._settings.address) or os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
             return None
         return str(self._ray.util.get_node_ip_address())
 
@@ -361,36 +334,6 @@ class RayEngine:
         """An actor answers again: calls go to it when nothing old is outstanding any more."""
         if self._pools is not None and not actor.owed and not any(other is actor for other, _ in (*self._refs.values(), *self._unheard)):
             self._pools.move(actor, away=False)
-
-
-class _Connecting(threading.Thread):
-    """Connects to Ray in the background. It lives as long as the connection: Linux ends the processes that Ray starts with the thread that
-    started them. Ray takes no signal from a thread."""
-
-    def __init__(self, connect: Callable[[], None]) -> None:
-        super().__init__(daemon=True)
-        self._connect, self._error = connect, None  # type: tuple[Callable[[], None], BaseException | None]
-        self.done, self._over = threading.Event(), threading.Event()
-
-    def run(self) -> None:
-        logging.getLogger("ray._private.worker").setLevel(logging.ERROR)  # it would say that it takes no signal
-        try:
-            self._connect()
-        except BaseException as error:
-            self._error = error
-        self.done.set()
-        self._over.wait()
-
-    def result(self) -> None:
-        """Wait until it is connected; raises what has kept it from that."""
-        self.done.wait()
-        if self._error is not None:
-            raise self._error
-
-    def end(self) -> None:
-        """The connection is closed."""
-        self._over.set()
-        self.join()
 
 
 def _short_base() -> str:

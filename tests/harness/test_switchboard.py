@@ -10,7 +10,6 @@ import time
 import pytest
 
 from harness.engines import make_engine, switchboard
-from harness.engines.base import EngineSettings
 from harness.engines.switchboard import Number, Switchboard, dial
 from harness.engines.wire import Line, wait
 from harness.progress_events import TrialFinished
@@ -130,7 +129,9 @@ def test_without_lines_calls_go_through_ray(bench, monkeypatch):
 
 
 def test_a_local_ray_of_our_own_opens_no_port(tmp_path, monkeypatch):
-    monkeypatch.setenv("RAY_USE_TLS", "0")
     engine = make_engine("ray")
-    engine._settings, engine._ours = EngineSettings(str(tmp_path)), True
+    monkeypatch.setattr(engine, "_connection", object())
     assert engine._network_address() is None
+    board = Switchboard(tmp_path / "line", "here", engine._network_address())
+    assert (board.number().host, len(board.filenos())) == ("", 1)
+    board.close()

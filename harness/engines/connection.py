@@ -1,0 +1,62 @@
+"""This process's connection to Ray: made beside other work, because a Ray that starts here takes seconds."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from harness.engines.base import EngineSettings
+from harness.errors import EngineError
+
+_OBJECT_STORE_BYTES = 256 << 20  #: results are kilobytes
+
+
+class Connection(threading.Thread):
+    """Connects to the cluster at `settings.address`, or to a Ray that it starts here with its files in `folder`.
+
+    The thread lives as long as the connection: Linux ends the processes that Ray starts with the thread that started them. From a thread
+    Ray takes no signal for itself, which suits us.
+    """
+
+    def __init__(self, ray: Any, settings: EngineSettings, folder: Path) -> None:
+        super().__init__(daemon=True)
+        self._ray, self._settings, self._folder = ray, settings, folder
+        self._error: BaseException | None = None
+        self._done, self._over = threading.Event(), threading.Event()
+
+    def wait(self) -> None:
+        """Return when it is connected. Raises EngineError with the reason when it can't be."""
+        self._done.wait()
+        if self._error is not None:
+            where = f"the Ray cluster at {self._settings.address}" if self._settings.address else "a local Ray"
+            raise EngineError(f"Can't reach {where}: {self._error}; `--engine process` runs without Ray.") from self._error
+
+    def close(self) -> None:
+        """Disconnect, and end a Ray that was started here."""
+        self._done.wait()
+        if self._error is None:
+            self._ray.shutdown()
+        self._over.set()
+        self.join()
+
+    def run(self) -> None:
+        logging.getLogger("ray._private.worker").setLevel(logging.ERROR)  # it would say that it takes no signal
+        settings, common = self._settings, {"log_to_driver": False, "logging_level": "ERROR"}
+        try:
+            if settings.address:
+                self._ray.init(address=settings.address, **common)
+            else:
+                self._ray.init(
+                    num_cpus=settings.workers or len(os.sched_getaffinity(0)),
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    include_dashboard=False,
+                    _temp_dir=str(self._folder),
+                    **common,
+                )
+        except BaseException as error:
+            self._error = error
+        self._done.set()
+        self._over.wait()
