@@ -120,9 +120,12 @@ def test_without_lines_calls_go_through_ray(bench, monkeypatch):
     monkeypatch.setattr(Switchboard, "number", lambda board: dataclasses.replace(number(board), node="another", port=0))
     engine, lines = make_engine("ray"), []
     plan = toy_plan(toys("ok", range(100), seconds=0.01, expect=0.01), toys("bad", how="hangs", timeout=0.5), toys("bad", how="exits"))
-    summary = bench.run(
-        plan, engine=engine, on_event=lambda event: lines.extend(actor.line for actor in engine._pools.actors if actor.line)
-    )
+
+    def look(event):
+        if isinstance(event, TrialFinished):
+            lines.extend(actor.line for actor in engine._pools.actors if actor.line is not None)
+
+    summary = bench.run(plan, engine=engine, on_event=look)
     assert (summary.done, summary.failed, summary.left) == (100, 2, 0)
     assert dict(summary.attempts) == {"ok": 100, "timeout": 1, "worker_lost": 2}
     assert not lines
