@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 import time
 from collections import Counter
@@ -100,7 +101,8 @@ class RunState:
         }
         self._expected = {planned.trial.key: planned.seconds for planned in plan.todo}
         self._expected |= {fixture.key: fixture.seconds for fixture in plan.fixtures if not fixture.present}
-        self._planned_seconds = self._left = plan.seconds
+        self._planned_seconds = plan.seconds
+        self._left = sum(self._expected.values())  #: kept up to date: a long run's view refreshes four times a second
 
     def update(self, event: ProgressEvent) -> None:
         if isinstance(event, (TrialFinished, TrialElsewhere, FixtureBuilt)):
@@ -155,17 +157,17 @@ class RunState:
         slowness = (spent + prior) / (worked + prior) if prior else 1.0
         return left * slowness / workers
 
-    def line(self) -> str:
-        """The run in one line."""
+    def line(self, over: bool = False) -> str:
+        """The run in one line; `over`: nothing executes any more."""
         failed = (
             f", {sum(self.failed.values())} failed ({', '.join(f'{n} {name}' for name, n in self.failed.items())})" if self.failed else ""
         )
-        eta = self.eta()
+        eta = None if over else self.eta()
         left = f", about {format_duration(eta)} left" if eta else ""
         rate = f", {self.finished / self.elapsed:.1f}/s" if self.finished and self.elapsed > 1 else ""
         fixtures = f", building {', '.join(sorted(set(self.building.values())))}" if self.building else ""
-        running = f", {self.working.running} in flight" if self.finished < self.todo and self.working.running else ""
-        return f"{self.before + self.done}/{self.total} done{failed}{running}{rate}{left}{fixtures}{self.waits}"
+        running = f", {self.working.running} in flight" if self.finished < self.todo and self.working.running and not over else ""
+        return f"{self.before + self.done}/{self.total} done{failed}{running}{rate}{left}{fixtures}{'' if over else self.waits}"
 
     @property
     def waits(self) -> str:
@@ -223,7 +225,7 @@ class _Failures:
             return f"Fixture {event.name} can't be built: {event.error}"
         if not isinstance(event, TrialFinished) or event.state == "done":
             return None
-        kind = (event.trial.method, event.outcome, event.error)
+        kind = (event.trial.method, event.outcome, re.sub(r"\d+", "#", event.error))  # it may name workers
         self._seen[kind] += 1
         if self._seen[kind] > FAILURES_SHOWN:
             return None
@@ -250,7 +252,7 @@ class _PlainView:
             self._print(self._state.line())
 
     def close(self) -> None:
-        self._print(self._state.line())
+        self._print(self._state.line(over=True))
 
     def _print(self, text: str) -> None:
         print(f"[{self._state.suite}] {text}", file=sys.stderr, flush=True)
@@ -274,7 +276,7 @@ class _LiveView:
 
     def close(self) -> None:
         self._live.stop()
-        self._console.print(self._state.line(), markup=False)
+        self._console.print(self._state.line(over=True), markup=False)
 
     def _render(self) -> RenderableType:
         from rich.console import Group

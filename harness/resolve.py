@@ -1,9 +1,11 @@
-"""Sequential seeds: after each look, more seeds only for methods that some pair still can't be told apart by (`--until-resolved`)."""
+"""Sequential seeds: after each look, more seeds only for what a pair of methods that can't be told apart, or an open claim, is about
+(`--until-resolved`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -12,17 +14,20 @@ from harness.identity import canonical_json
 from harness.planned import Plan
 from harness.suite import LoadedSuite
 from reports.boards import Board, Question, load_boards
+from reports.claims.sequential import open_claims
 from reports.stats.sequential import Look, decided, looks
 
+What = Literal["pairs", "claims", "both"]  #: what must be decided
 Config = tuple[str, str, str, str]  #: task, its params, method, its params (canonical JSON)
 
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """What a look left open: configurations that need more seeds, and the pairs of names per board."""
+    """What a look left open: configurations that need more seeds, the pairs of names per board, and claims by their ids."""
 
     configs: frozenset[Config]
     pairs: Mapping[str, Sequence[tuple[str, str]]]
+    claims: Sequence[str] = ()
 
     @property
     def count(self) -> int:
@@ -46,8 +51,9 @@ def with_seeds(loaded: LoadedSuite, count: int) -> LoadedSuite:
     return replace(loaded, suite=suite.model_copy(update={"tasks": tasks}))
 
 
-def undecided(ledger: Ledger, plan: Plan, levels: list[Look]) -> Undecided:
-    """Pairs of the plan's configurations that no look so far has told apart, by primary metric, on the plan's seeds in order."""
+def undecided(ledger: Ledger, plan: Plan, levels: list[Look], what: What = "both") -> Undecided:
+    """Pairs of the plan's configurations that no look so far has told apart, by primary metric, on the plan's seeds in order; and claims
+    about the plan's configurations that no look has closed. Each of the two has an error rate of its own."""
     wanted: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
     seeds: dict[tuple[str, str], dict[int, None]] = {}
     for trial in plan.trials:
@@ -56,12 +62,18 @@ def undecided(ledger: Ledger, plan: Plan, levels: list[Look]) -> Undecided:
         seeds.setdefault(task, {})[trial.seed] = None
     configs: set[Config] = set()
     pairs: dict[str, list[tuple[str, str]]] = {}
+    claims: list[str] = []
+    planned = {(*task, *method) for task, methods in wanted.items() for method in methods}
     for family in sorted({family for methods in wanted.values() for family in methods.values()}):
-        for board in load_boards(ledger, Question(family)):
+        for board in load_boards(ledger, Question(family)) if what != "claims" else ():
             task = (board.task, board.task_params)
             if task in wanted:
                 _open_pairs(board, set(wanted[task]), list(seeds[task]), levels, configs, pairs)
-    return Undecided(frozenset(configs), pairs)
+        in_order = {task: list(found) for task, found in seeds.items()}
+        for claim in open_claims(ledger, family, planned, in_order, levels) if what != "pairs" else ():
+            claims.append(claim.claim)
+            configs |= claim.configs
+    return Undecided(frozenset(configs), pairs, claims)
 
 
 def only(plan: Plan, configs: frozenset[Config]) -> Plan:

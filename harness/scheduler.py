@@ -214,7 +214,8 @@ class _Scheduler:
 
     # -- queues -----------------------------------------------------------------------------------------------------------------------
     def _enqueue(self) -> None:
-        self._items.sort(key=lambda item: not item.shape.exclusive)  # nothing has to make way for them yet
+        # Shapes get workers in this order: exclusive ones have nothing to make way for yet, and who comes first keeps its workers busy.
+        self._items.sort(key=lambda item: (not item.shape.exclusive, -item.trials[0].priority))
         for item in self._items:
             self._queue(item.shape)  # the engine prepares for every shape, also for trials that wait
             self._gate.admit(item)

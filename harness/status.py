@@ -59,7 +59,7 @@ def run_status(ledger: Ledger, run: str) -> RunStatus:
     ends = [_time(attempt["finished"]) for attempt in attempts]
     now = datetime.now(UTC) if row["status"] == "running" else max(ends, default=datetime.now(UTC))
     recent = [(end, attempt) for end, attempt in zip(ends, attempts, strict=True) if (now - end).total_seconds() <= RECENT_SECONDS]
-    span = max(((now - min(end for end, _ in recent)).total_seconds() if recent else 0.0), 1.0)
+    span = max(min(RECENT_SECONDS, (now - _time(row["started"])).total_seconds()), 1.0)
     speed = len(recent) / span if len(recent) > 1 else 0.0
     open_trials = states.get("pending", 0) + states.get("leased", 0)
     outcomes: dict[str, int] = {}

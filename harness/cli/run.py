@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from db.ledger import Ledger
     from harness.engines.base import Engine, EngineSettings
     from harness.planned import Plan, PlannedTrial
-    from harness.resolve import Config
+    from harness.resolve import Config, What
     from harness.scheduler import Summary
     from harness.suite import LoadedSuite
 
@@ -117,8 +117,13 @@ def run(
     max_trials: Annotated[int | None, typer.Option(min=1, help="Stop after starting this many trials.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Give trials that failed in earlier runs new attempts.")] = False,
     until_resolved: Annotated[
-        bool, typer.Option("--until-resolved", help="Add seeds to methods that can't be told apart yet, at a 5 % error rate per board.")
+        bool,
+        typer.Option(
+            "--until-resolved",
+            help="Add seeds to methods that can't be told apart yet and to what open claims are about, at a 5 % error rate each.",
+        ),
     ] = False,
+    resolve: Annotated[Literal["pairs", "claims", "both"], typer.Option(help="What --until-resolved is to decide.")] = "both",
     max_seeds: Annotated[int, typer.Option(min=2, help="Most seeds that --until-resolved goes to.")] = 64,
     tag: TagOption = None,
     as_json: JsonOption = False,
@@ -128,7 +133,7 @@ def run(
     loaded, again = load(suite), Retry() if retry_failed else None
     allowed = _budget(loaded, budget, max_trials)
     if until_resolved:
-        raise typer.Exit(_run_until_resolved(loaded, options, allowed, again, max_seeds))
+        raise typer.Exit(_run_until_resolved(loaded, options, allowed, again, max_seeds, resolve))
     raise typer.Exit(run_suite(loaded, options, allowed, again).code)
 
 
@@ -219,7 +224,7 @@ def run_suite(
     return Ended(_conclude(plan, summary, options.as_json), summary.done + summary.failed, summary.left)
 
 
-def _run_until_resolved(loaded: LoadedSuite, options: RunOptions, budget: Budget, retry: Retry | None, max_seeds: int) -> int:
+def _run_until_resolved(loaded: LoadedSuite, options: RunOptions, budget: Budget, retry: Retry | None, max_seeds: int, what: What) -> int:
     """Run, look, add seeds to what is undecided, until nothing is, the seeds are used up or the budget of all looks together is; returns
     the last run's exit code. No look is taken at seeds that the budget cut short: the error rate holds for complete looks only."""
     from harness.fixtures import FixtureStore, default_cache
@@ -242,9 +247,11 @@ def _run_until_resolved(loaded: LoadedSuite, options: RunOptions, budget: Budget
             return code
         with open_ledger(options.db) as ledger:
             plan = make_plan(current, REGISTRY, ledger, FixtureStore(default_cache()))
-            found = undecided(ledger, plan, levels[:number])
+            found = undecided(ledger, plan, levels[:number], what)
         configs = found.configs
-        console.print(f"Look {number} at {look.seeds} seeds: {found.count} pairs can't be told apart yet.", markup=False)
+        parts = [f"{found.count} pairs can't be told apart yet"] if what != "claims" else []
+        parts += [f"{len(found.claims)} claims are open"] if found.claims or what == "claims" else []
+        console.print(f"Look {number} at {look.seeds} seeds: {', '.join(parts)}.", markup=False)
         if not configs:
             break
         if budget.spent:
@@ -253,6 +260,8 @@ def _run_until_resolved(loaded: LoadedSuite, options: RunOptions, budget: Budget
     for board, pairs in found.pairs.items():
         for one, other in pairs:
             console.print(f"{board}: {one} and {other} can't be told apart with {look.seeds} seeds.", markup=False)
+    for claim in found.claims:
+        console.print(f"Claim {claim} is open with {look.seeds} seeds.", markup=False)
     return code
 
 

@@ -65,11 +65,17 @@ def check_software(url: str, there: Software, mine: Software, installed: bool) -
 
 
 def check_shapes(cluster: Cluster, shapes: Iterable[Shape]) -> None:
-    """Raise ClusterError for a resource shape that no node can ever carry."""
+    """Raise ClusterError for a resource shape that no node can ever carry, nor any that the cluster's autoscaler may start."""
     nodes: list[Node] = list(cluster.nodes())
-    for shape in shapes:
-        if not fitting(shape, nodes):
-            raise ClusterError(refusal(shape, nodes))
+    missing = [shape for shape in shapes if not fitting(shape, nodes)]
+    if not missing:
+        return
+    script = (resources.files("harness") / "engines" / "growth.py").read_text()
+    growth = run(cluster, entrypoint("-c", script), None, "growth")
+    types = None if growth["types"] is None else [node for node, most in growth["types"] if most > 0]
+    for shape in missing:
+        if growth["grows"] is False or (types is not None and not fitting(shape, types)):
+            raise ClusterError(refusal(shape, nodes, types))
 
 
 def requirements() -> list[str]:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.db.conftest import postgres  # noqa: F401 (a fixture)
+
 
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:

@@ -14,6 +14,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,14 @@ class Process:
         return self._process.poll() is None
 
     def end(self, at_once: bool = False) -> None:
-        """SIGTERM, then (`at_once`: at once) SIGKILL to its process group: Ray's processes are its children."""
+        """SIGTERM, then (`at_once`: at once) SIGKILL to its process group: Ray's processes are its children, and some outlive it."""
         if self.alive and not at_once:
             self._process.send_signal(signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=0 if at_once else 20)
-        except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self._process.wait()
 
 
 _FAKE_HEAD = "f" * 51 + "00000"  #: the id by which Ray's fake provider knows the head node
@@ -154,3 +155,29 @@ class GrowingHead(Head):
     def close(self) -> None:
         super().close()
         self._config.unlink(missing_ok=True)
+
+
+class Laptop:
+    """Runs `assay` in a folder of its own; knows the cluster's address and token, and nothing else of it."""
+
+    def __init__(self, folder: Path, head: Head | None = None, **variables: str) -> None:
+        self.folder = folder
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
+            "HOME": str(folder),
+            "ASSAY_CACHE": str(folder / "cache"),
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
+            **({"RAY_API_SERVER_ADDRESS": f"http://{head.dashboard}", "RAY_AUTH_TOKEN": head.token} if head else {}),
+            **variables,
+        }
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "harness.cli", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=self.environment)
+
+    def suite(self, text: str) -> str:
+        (self.folder / "suite.yaml").write_text(text)
+        return "suite.yaml"
+
+    def count(self, sql: str) -> str:
+        return self("sql", sql, "--db", "local.db", "-f", "csv").stdout.split()[-1]

@@ -15,7 +15,7 @@ from harness.engines.base import Shape
 from harness.engines.demand import BUSY_SECONDS, Demand
 from harness.engines.fit import refusal
 from harness.engines.growth import _managed, _types_of
-from tests.harness.heads import GrowingHead
+from tests.harness.heads import GrowingHead, Laptop
 
 TOYS = Path(__file__).with_name("toy_plugin.py")
 ROOT = Path(__file__).parents[2]
@@ -69,6 +69,18 @@ def test_a_shape_that_no_type_of_node_carries_is_refused_before_anything_starts(
     assert "No node of the Ray cluster can carry a worker with 3 CPU" in said
     assert "nor can any that its autoscaler may start (they have: 1 CPU); lower `resources`" in said
     assert [event["event"] for event in events] == ["run_started"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_submission_is_refused_only_for_what_no_type_of_node_carries(head: GrowingHead, tmp_path: Path) -> None:
+    laptop = Laptop(tmp_path, head)
+    suite = "name: grow\nplugins: [{}]\nseeds: 1\nresources: {}\ntasks: [{{task: toy/single, methods: [ok]}}]\n"
+    refused = laptop("submit", laptop.suite(suite.format(TOYS, "{cpus: 3}")))
+    assert "nor can any that its autoscaler may start (they have: 1 CPU); lower `resources`" in refused.stderr, refused
+    taken = laptop("submit", laptop.suite(suite.format(TOYS, "{cpus: 1, custom: {special: 1}}")), "-f")
+    assert taken.returncode == 0, taken
+    assert "1 of 1 trials done" in taken.stdout
 
 
 @pytest.mark.slow

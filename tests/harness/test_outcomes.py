@@ -67,6 +67,44 @@ def test_attempts_of_earlier_runs_count(outcome, earlier):
     assert (decide(history, outcome, "w1").state == "pending") == (earlier + 1 <= rule.retries)
 
 
+@given(steps)
+def test_no_class_of_failures_gets_more_attempts_than_its_budget_and_none_spends_anothers(history_of_steps):
+    """Invariant: a decision depends on its outcome's own count (and, for lost workers, on whom the trial brought down) alone, whatever else
+    happened in between; while a trial lives, no class has had more attempts than its retries."""
+    history, seen, killed = History(), dict.fromkeys(OUTCOMES, 0), set()
+    for outcome, worker, external in history_of_steps:
+        seen[outcome] += 1
+        if outcome == "worker_lost" and not external:
+            killed.add(worker)
+        rule, state = RULES[outcome], decide(history, outcome, worker, external).state
+        fatal = outcome == "worker_lost" and not external and len(killed) >= KILLS_TO_QUARANTINE
+        spent = rule.retries is not None and seen[outcome] > rule.retries
+        assert state == ("quarantined" if fatal else rule.final if spent else "pending")
+        assert history.counts == {name: count for name, count in seen.items() if count}
+        if state != "pending":
+            break
+        assert all(rule.retries is None or seen[name] <= rule.retries for name, rule in RULES.items())
+
+
+@given(
+    st.permutations([("error", "w1", False), ("oom", "w1", False), *[("worker_lost", "w1", True)] * 5, *[("cancelled", "w1", False)] * 3])
+)
+def test_in_whatever_order_a_trial_may_use_up_every_budget_and_still_be_done(order):
+    history = History()
+    assert {decide(history, *step).state for step in order} == {"pending"}
+    assert decide(history, "ok").state == "done"
+
+
+@given(steps)
+def test_the_pauses_of_each_class_never_get_shorter(history_of_steps):
+    history, last = History(), dict.fromkeys(OUTCOMES, 0.0)
+    for outcome, worker, external in history_of_steps:
+        decision = decide(history, outcome, worker, external)
+        if decision.state == "pending":
+            assert last[outcome] <= decision.delay <= 60.0
+            last[outcome] = decision.delay
+
+
 def test_backoff_doubles():
     history = History()
     delays = [decide(history, "worker_lost", "w", external=True).delay for _ in range(4)]

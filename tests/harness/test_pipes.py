@@ -20,7 +20,8 @@ tasks: [{{task: toy/single, methods: [{{method: ok, params: {{seconds: 0.03}}}}]
 
 def assay(folder: Path, *arguments: str, leave: str | None = None) -> tuple[int, str]:
     """Exit code and stderr of a command. `leave`: the stream whose reader leaves after the first line ("both": of stdout and stderr)."""
-    environment = {**os.environ, "ASSAY_CACHE": str(folder / "cache"), "PYTHONUNBUFFERED": "1"}
+    # Unbuffered, Python would not notice that a last long write was cut short.
+    environment = {**os.environ, "ASSAY_CACHE": str(folder / "cache"), "PYTHONUNBUFFERED": ""}
     both = subprocess.STDOUT if leave == "both" else subprocess.PIPE
     command = [sys.executable, "-m", "harness.cli", *arguments]
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=both, text=True) as process:

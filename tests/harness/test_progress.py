@@ -79,6 +79,43 @@ def test_the_estimate_ends_at_zero(run: Run) -> None:
     assert run.state.line() == "10/10 done, 0.0/s"
 
 
+def test_the_last_line_speaks_of_nothing_that_goes_on(run: Run) -> None:
+    run.work(75, range(5), fixture=True)
+    run.state.update(Working(2, 3, 2, 0.0, engine_waits="waiting for nodes with 1 GPU"))
+    assert "2 in flight" in run.state.line()
+    assert run.state.line().endswith("left, waiting for nodes with 1 GPU")
+    assert run.state.line(over=True) == "5/10 done, 0.1/s"
+
+
+@pytest.mark.parametrize("width", [100, 80, 40, 20])
+def test_the_live_view_fits_the_terminal_and_shows_what_counts(run: Run, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    run.work(75, range(5), fixture=True)
+    worst = TrialFinished(f"{9:064x}", "worker_lost", 1.0, {}, "quarantined", trial(9), error="gone")
+    run.state.update(worst)
+    run.state.update(Working(2, 2, 2, 0.0, 1.5, "waiting for nodes with 1 GPU"))
+    run.state.best["toy"] = ("one", "total", 3.0)
+    view = object.__new__(harness.progress._LiveView)
+    view._state = run.state
+    console = Console(width=width, record=True)
+    console.begin_capture()
+    console.print(view._render())
+    shown = console.end_capture()
+    assert max(map(len, shown.splitlines())) <= width
+    words = " ".join(shown.split())
+    for part in ("done 5", "in flight 2", "quarantined 1", "workers 2", "GPUs in use 1.5", "waiting for nodes"):
+        assert part in words, shown
+    assert "toy: best so far one" in words
+
+
+def test_failures_that_differ_in_the_worker_alone_are_counted_not_printed(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    view = harness.progress._PlainView(run.state)
+    for seed in range(9):
+        view.show(TrialFinished("0" * 64, "worker_lost", 1.0, {}, "quarantined", trial(seed), error=f"The worker vm:{seed} exited."))
+    assert capsys.readouterr().err.count("exited") == harness.progress.FAILURES_SHOWN
+
+
 def test_terminal_escapes_of_a_methods_error_are_not_printed(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     view = harness.progress._PlainView(run.state)
     view.show(TrialFinished("0" * 64, "error", 1.0, {}, "failed", trial(0), error="\x1b]0;owned\x07\x1b[31mboom"))

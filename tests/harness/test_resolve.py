@@ -11,7 +11,7 @@ import pytest
 
 PLUGIN = '''
 from typing import ClassVar
-from tasks.api import Context, Measured, Method, Metric, Task
+from tasks.api import Arm, Claim, Context, Measured, Method, Metric, Task
 
 class Guess(Method, family="toy", name="guess"):
     """Draws around `mean`."""
@@ -28,6 +28,13 @@ class Draw(Task, family="toy", name="draw", accepts=(Guess,), seconds=0.001):
     def run(self, method, seed, context):
         noise = self.streams(seed * 10 + method.twin).numpy("noise").normal()
         return Measured({"value": method.mean + noise})
+
+MEAN = Arm("toy/guess", {"mean": 0.0, "twin": 0})
+CLAIMS = (
+    Claim("outlier", 1, "The outlier is better.", "better", "toy/draw", "value", Arm("toy/guess", {"mean": 9.0}), MEAN),
+    Claim("twin", 1, "The twin is better.", "better", "toy/draw", "value", Arm("toy/guess", {"twin": 1}), MEAN),
+    Claim("stranger", 1, "Who is that?", "better", "toy/draw", "value", Arm("toy/guess", {"mean": 1.0}), MEAN),
+)
 '''
 SUITE = """name: sequential
 plugins: [toy.py]
@@ -60,6 +67,17 @@ def test_seeds_go_only_to_the_pair_that_is_undecided(assay: Callable[..., subpro
     assert counts.stdout.split()[1:] == ["5", "12", "12"], "the outlier was decided at the first look and got no more seeds"
     again = assay("run", "suite.yaml", "--engine", "inline", "--until-resolved", "--max-seeds", "12")
     assert "nothing to do" in again.stderr
+
+
+def test_seeds_go_only_to_what_an_open_claim_is_about(assay: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = assay("run", "suite.yaml", "--engine", "inline", "--until-resolved", "--resolve", "claims", "--max-seeds", "12")
+    assert done.returncode == 0, done.stderr
+    assert "Look 1 at 5 seeds: 1 claims are open." in done.stderr
+    assert "Claim twin is open with 12 seeds." in done.stderr
+    assert "outlier" not in done.stderr
+    assert "stranger" not in done.stderr, "the suite does not run it"
+    counts = assay("sql", "SELECT COUNT(*) FROM trials WHERE state = 'done' GROUP BY method_params ORDER BY 1", "-f", "csv")
+    assert counts.stdout.split()[1:] == ["5", "12", "12"]
 
 
 def test_a_budget_holds_for_all_looks_together_and_no_look_is_taken_at_incomplete_seeds(

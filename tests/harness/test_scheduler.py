@@ -17,7 +17,7 @@ from db import open_ledger
 from db.records import Attempt
 from db.spool import Spool
 from harness.engines import make_engine
-from harness.engines.base import CallEnded, EngineSettings, TrialResult, UnitDone, Usage
+from harness.engines.base import CallEnded, EngineSettings, Shape, TrialResult, UnitDone, Usage
 from harness.fixtures import FixtureStore
 from harness.progress_events import FixtureBuilt, TrialElsewhere, TrialFinished, TrialRetried
 from harness.scheduler import run_plan
@@ -310,6 +310,16 @@ def test_the_late_result_of_a_worker_believed_dead_is_stored(bench):
         ("ok", "near:1", 0),
     ]
     assert len(bench.heard(TrialFinished)) == 1
+
+
+def test_the_shape_of_the_most_urgent_trials_gets_its_workers_first(bench):
+    """Two shapes that compete for the same two processors; the urgent one stands last in the plan."""
+    easy = toys("ok", range(40), seconds=0.02, expect=0.02)
+    urgent = toys("ok", range(4), seconds=0.02, expect=0.02, value=2.0, shape=Shape(cpus=2.0), priority=5)
+    summary = bench.run(toy_plan(easy, urgent))
+    assert (summary.done, summary.left) == (44, 0)
+    by_start = "SELECT json_extract(t.method_params, '$.value') AS value FROM attempts a JOIN trials t USING (trial) ORDER BY a.started"
+    assert [row["value"] for row in bench.rows(by_start)][:4] == [2.0] * 4
 
 
 _COORDINATOR = """

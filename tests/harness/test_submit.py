@@ -15,12 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from db import open_ledger
 from harness.cluster import upload
 from harness.cluster.checks import Software, check_software
+from harness.cluster.pull import PIECE_BYTES
 from harness.cluster.submit import without_password
 from harness.errors import ClusterError
 from harness.suite import load_suite
-from tests.harness.heads import Head
+from tests.db.conftest import Server
+from tests.harness.heads import Head, Laptop
 from tests.harness.test_cli import PLAN_PLUGIN, TOY_PLUGIN
 
 pytest.importorskip("aiohttp", reason="the extra `cluster` is not installed")
@@ -32,32 +35,6 @@ plugins: [{TOY_PLUGIN}]
 seeds: 40
 tasks: [{{task: toy/single, methods: [{{method: ok, params: {{seconds: 1.0}}}}]}}]
 """
-
-
-class Laptop:
-    """Runs `assay` in a folder of its own; knows the cluster's address and token, and nothing else of it."""
-
-    def __init__(self, folder: Path, head: Head | None = None, **variables: str) -> None:
-        self.folder = folder
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
-            "HOME": str(folder),
-            "ASSAY_CACHE": str(folder / "cache"),
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
-            **({"RAY_API_SERVER_ADDRESS": f"http://{head.dashboard}", "RAY_AUTH_TOKEN": head.token} if head else {}),
-            **variables,
-        }
-
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "harness.cli", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=self.environment)
-
-    def suite(self, text: str) -> str:
-        (self.folder / "suite.yaml").write_text(text)
-        return "suite.yaml"
-
-    def count(self, sql: str) -> str:
-        return self("sql", sql, "--db", "local.db", "-f", "csv").stdout.split()[-1]
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +94,44 @@ def test_a_cancelled_job_leaves_a_ledger_with_which_the_next_one_continues(lapto
     assert f"{states['pending']} trials to do" in again.stdout
     laptop("pull", job, "--db", "local.db")
     assert laptop.count("SELECT COUNT(*) FROM attempts WHERE accepted = 1") == "40"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_ledger_of_several_pieces_arrives_whole(laptop: Laptop) -> None:
+    """30 curves of 100,000 points that don't compress: the export is larger than one piece that a log carries."""
+    curves = f"name: curves\nplugins: [{TOY_PLUGIN}]\nseeds: 30\ntasks: [{{task: toy/curve, methods: [ok]}}]\n"
+    sent = laptop("submit", laptop.suite(curves), "-f", "--json")
+    assert sent.returncode == 0, sent.stderr
+    job = re.search(r'"job": "([^"]+)"', sent.stdout)
+    assert job is not None
+    pulled = laptop("pull", job[1], "--db", "local.db", "--json")
+    assert json.loads(pulled.stdout)["attempts"] == 30, pulled.stderr
+    assert laptop.count("SELECT COUNT(*) FROM curves") == "3000000"
+    assert laptop("export", "bundle", "--db", "local.db").returncode == 0
+    size = sum(path.stat().st_size for path in (laptop.folder / "bundle").rglob("*"))
+    assert size > 1.2 * PIECE_BYTES, "it would have fitted into one piece"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_job_may_record_in_postgresql_whose_password_nobody_sees(laptop: Laptop, postgres: Server) -> None:
+    url = postgres.new_database("assay_template")
+    secret = url.replace("postgres@/", "postgres:wonderland@/")  # the server trusts its socket: any password will do
+    sent = laptop("submit", laptop.suite(ADD), "--db", secret, "-f", "--json")
+    assert sent.returncode == 0, sent.stderr + sent.stdout
+    said = json.JSONDecoder().raw_decode(sent.stdout)[0]
+    with open_ledger(url) as ledger:
+        assert ledger.query("SELECT COUNT(*) AS n FROM trials WHERE state = 'done'").to_pylist() == [{"n": 6}]
+        assert ledger.query("SELECT COUNT(*) AS n FROM tags WHERE tag = :tag", {"tag": said["job"]}).to_pylist() == [{"n": 1}]
+        recorded = str(ledger.query("SELECT * FROM runs").to_pylist())
+    status = laptop("status", said["job"], "--json")
+    for text in (sent.stdout, sent.stderr, status.stdout, recorded):
+        assert "wonderland" not in text
+    pulled = laptop("pull", said["job"], "--db", "local.db")
+    assert pulled.returncode == 3
+    assert "there is nothing to pull, read it with --db and that URL" in pulled.stderr
+    assert laptop("submit", "suite.yaml", "--db", secret, "-f").stdout.count("nothing to do, 6 of 6 trials are done") == 1
 
 
 def test_the_token_and_the_job_must_be_known_to_the_cluster(laptop: Laptop, head: Head, tmp_path: Path) -> None:
