@@ -97,7 +97,8 @@ def _within(d: Floats, low: Floats, high: Floats, what: str, detail: Mapping[str
         if np.isfinite(room).all()
     ]
     narrow = min((side.detail.get("detectable", np.nan) for side in sides), default=np.nan)
-    return combined(sides, f"two one-sided t tests and sign flips of {what}, {len(d)} seeds", sides[0], {**detail, "detectable": narrow})
+    tests = "two one-sided t tests" if len(sides) == 2 else "one-sided t test"
+    return combined(sides, f"{tests} and sign flips of {what}, {len(d)} seeds", sides[0], {**detail, "detectable": narrow})
 
 
 def ratio(selection: Selection) -> Outcome:
@@ -161,7 +162,13 @@ def slope(selection: Selection) -> Outcome:
         "slope_high": high if np.isfinite(high) else None,
         "points": len(x),
     }
-    return _within(slopes, np.full_like(slopes, low), np.full_like(slopes, high), f"the {scale} slope within [{low:g}, {high:g}]", detail)
+    return _within(slopes, np.full_like(slopes, low), np.full_like(slopes, high), f"the {scale} slope {_range(low, high)}", detail)
+
+
+def _range(low: float, high: float) -> str:
+    if np.isinf(low):
+        return f"at most {high:g}"
+    return f"at least {low:g}" if np.isinf(high) else f"within [{low:g}, {high:g}]"
 
 
 def _curve_points(selection: Selection) -> tuple[Floats, Floats]:
@@ -332,7 +339,7 @@ def noise_floor(selection: Selection, arms: tuple[Arm, ...]) -> str:
     """A reason not to trust a difference when every arm lies within the metric's noise floor (`METRIC_null95`, for instance of ECE)."""
     claim = selection.definition
     name = str(claim.options.get("noise_floor", f"{claim.metric}_null95"))
-    if claim.kind not in ("better", "ordering") or any(name not in board.values for board in selection.boards):
+    if claim.kind not in ("better", "ordering", "ratio") or any(name not in board.values for board in selection.boards):
         return ""
     inside = []
     for arm in arms:

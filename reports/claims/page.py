@@ -12,7 +12,7 @@ from reports.document import Block, Cell, Code, Column, Document, Facts, Row, Se
 from reports.errors import BadQuestion
 from reports.numbers import formatter, p_text
 from reports.provenance import literal
-from reports.stats.caveats import few_pairs
+from reports.stats.caveats import few_pairs, few_t
 
 TONES: Mapping[str, Tone] = {
     "supported": "good",
@@ -43,6 +43,7 @@ _HEADS = (
         doc="One-sided, corrected over the family's claims (Holm); of support, or of refutation where refuted.",
         spare=3,
     ),
+    Column("test", "test", wrap=True, doc="What was tested, over how many seeds.", spare=6),
     Column("why", "why", wrap=True, spare=5),
 )
 
@@ -59,6 +60,8 @@ def verdict_table(decisions: Sequence[Decision], ident: str = "claims", caption:
             effect = Cell(_text(outcome.effect), _value(outcome.effect), low, high)
             interval = Cell(f"[{_text(outcome.low)}, {_text(outcome.high)}]", None if low is None or high is None else high - low)
             level = one.p_refute if one.verdict == "refuted" else one.p_support
+            if "violations" in outcome.detail:
+                level = math.nan  # a check of every seed, not a test
             p = Cell("–" if math.isnan(level) else f"{level:.2g}" if level >= 1e-4 else "<0.0001", _value(level))
         label = one.status + (" (control)" if claim.control else "")
         tone = TONES[one.status]
@@ -75,6 +78,7 @@ def verdict_table(decisions: Sequence[Decision], ident: str = "claims", caption:
                     interval,
                     Cell(str(outcome.n) if outcome else "–", outcome.n if outcome else None, tone="muted"),
                     p,
+                    Cell("–" if outcome is None else outcome.test, None if outcome is None else outcome.test, tone="muted"),
                     Cell(" ".join([one.reason, *(edit.text for edit in one.edits if edit.deviation)]), tone="muted"),
                 ),
                 one.trials,
@@ -121,17 +125,21 @@ def explanation(decision: Decision, paper: str = "") -> Section:
         facts += [
             ("test", outcome.test),
             ("effect", f"{_text(outcome.effect)}, 95 % interval [{_text(outcome.low)}, {_text(outcome.high)}]"),
+        ]
+    if outcome is not None and "violations" not in outcome.detail:
+        facts += [
             (
                 "in favour",
                 f"{p_text(outcome.p_support)} (sign flips {p_text(outcome.robust_support)}), corrected {p_text(decision.p_support)}",
             ),
             ("against", f"{p_text(outcome.p_refute)} (sign flips {p_text(outcome.robust_refute)}), corrected {p_text(decision.p_refute)}"),
         ]
-        if caveat := few_pairs(outcome.n):
+        if caveat := " ".join(filter(None, (few_t(outcome.n), few_pairs(outcome.n)))):
             facts.append(("few seeds", caveat))
         detectable = outcome.detail.get("detectable")
         if isinstance(detectable, float) and math.isfinite(detectable):
             facts.append(("power", f"{outcome.n} seeds find an effect of {_text(detectable)} beyond the margin four times out of five"))
+    if outcome is not None:
         shown = {name: value for name, value in outcome.detail.items() if name not in ("detectable", "sd", "margin")}
         facts += [(name.replace("_", " "), _plain(value)) for name, value in shown.items() if value is not None]
     facts += [("hash", claim.hash), ("trials", str(len(set(decision.trials))))]

@@ -211,10 +211,15 @@ def _decision(
 
 def words(definition: Definition, outcome: Outcome, support: float, refute: float, stop: str = "") -> tuple[str, str]:
     """The verdict and one sentence why."""
-    if outcome.n < definition.min_seeds and not outcome.detail.get("violations"):
+    violations = outcome.detail.get("violations")
+    if outcome.n < definition.min_seeds and not violations:
         return "inconclusive", f"{outcome.n} seeds; the claim asks for at least {definition.min_seeds}."
     if stop:
         return "inconclusive", stop
+    if violations is not None:
+        if violations:
+            return "refuted", f"{violations} of {outcome.n} seeds violate it, under {definition.protocol}; no test is needed."
+        return "supported", f"All {outcome.n} seeds satisfy it; a statement about every seed has no test."
     if support <= SUPPORT_LEVEL and outcome.robust_support <= SUPPORT_LEVEL:
         return "supported", f"The evidence for it passes {SUPPORT_LEVEL:.0%} after correction (p = {support:.2g})."
     if refute <= REFUTE_LEVEL and outcome.robust_refute <= SUPPORT_LEVEL:

@@ -55,6 +55,9 @@ PREAMBLE = "% needs \\usepackage{booktabs,graphicx} and, before TeX Live 2018, \
 #: Rows that fit on a page; a longer table goes on in another one. Characters of a line of a header.
 MOST_ROWS, HEADER = 40, 12
 
+#: The same for rows that hold sentences, which are set whole (up to so many characters) in columns of this width.
+MOST_SENTENCES, SENTENCE, WIDTH = 14, 400, "5cm"
+
 #: A tabular that is wider than the line is made smaller, any other left as it is.
 _FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
@@ -110,18 +113,21 @@ def _block(block: Block, lines: list[str]) -> None:
 
 
 def table(block: Table) -> list[str]:
-    """Floating booktabs tables of at most `MOST_ROWS` rows; methods that can't be told apart from the best are bold, notes stand below."""
-    layout = "".join({"left": "l", "right": "r", "center": "c"}[column.align] for column in block.columns)
+    """Floating booktabs tables that fit the page; methods that can't be told apart from the best are bold, notes stand below."""
+    layout = "".join(
+        f"p{{{WIDTH}}}" if column.wrap else {"left": "l", "right": "r", "center": "c"}[column.align] for column in block.columns
+    )
+    most = MOST_SENTENCES if any(column.wrap for column in block.columns) else MOST_ROWS
     heads = " & ".join(_head(column) for column in block.columns) + r" \\"
     lines = []
-    for start in range(0, max(1, len(block.rows)), MOST_ROWS):
+    for start in range(0, max(1, len(block.rows)), most):
         caption = escape(block.caption, 200) + (" (continued)" if start else "")
         lines += [r"\begin{table}[htbp]\centering", rf"\caption{{{caption}}}", _FIT, rf"\begin{{tabular}}{{{layout}}}", r"\toprule"]
         lines += [heads, r"\midrule"]
-        for row in block.rows[start : start + MOST_ROWS]:
-            lines.append(" & ".join(_cell(cell) for cell in row.cells) + r" \\")
+        for row in block.rows[start : start + most]:
+            lines.append(" & ".join(_cell(cell, column) for cell, column in zip(row.cells, block.columns, strict=True)) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}}"]
-        if start + MOST_ROWS >= len(block.rows):
+        if start + most >= len(block.rows):
             lines += [rf"\par\smallskip\parbox{{.95\linewidth}}{{\footnotesize {escape(note)}}}" for note in block.notes]
         lines.append(r"\end{table}")
     return lines
@@ -135,5 +141,6 @@ def _head(column: Column) -> str:
     return lines[0] if len(lines) == 1 else rf"\shortstack[{side}]{{" + r"\\".join(lines) + "}"
 
 
-def _cell(cell: Cell) -> str:
-    return rf"\textbf{{{escape(cell.text, 60)}}}" if cell.tone == "best" and cell.text else escape(cell.text, 60)
+def _cell(cell: Cell, column: Column) -> str:
+    text = escape(cell.text, SENTENCE if column.wrap else 60)
+    return rf"\textbf{{{text}}}" if cell.tone == "best" and text else text

@@ -27,7 +27,7 @@ from reports.plots.build import apart, family_palette
 from reports.plots.figure import Axis, Figure, Panel, Point, Series
 from reports.plots.scales import linear_ticks, log_ticks, scale, tick_text
 from reports.plots.svg import COLORS, shape, spread, svg
-from reports.render import data, markdown, terminal
+from reports.render import data, latex, markdown, terminal
 from reports.report import report
 from reports.standings import standing
 
@@ -276,3 +276,12 @@ def test_the_overview_names_the_front_that_pairwise_comparison_gives(ledger: Led
     assert fronts["Language-model weights"].startswith(f"{len(names)} against bits_per_weight: {', '.join(names[:6])}")
     assert "against clean_accuracy" in fronts["L-inf digits"]
     assert fronts["One-shot pruning on digits"] == ""
+
+
+def test_latex_sets_sentences_whole_in_tables_that_fit_the_page() -> None:
+    sentence = "A statement of a paper that has far more than sixty characters and must be read whole, down to its last word."
+    columns = (Column("name", "name"), Column("text", "statement", wrap=True))
+    rows = tuple(Row((Cell(f"n{at}"), Cell(sentence))) for at in range(20))
+    text = "\n".join(latex.table(Table("t", "Long", columns, rows)))
+    assert text.count(sentence) == 20
+    assert text.count(r"\begin{tabular}{lp{5cm}}") == 2

@@ -173,6 +173,18 @@ CASES: list[tuple[str, dict[str, Any], Callable[[], Material], str]] = [
         "refuted",
     ),
     (
+        "prediction within two standard errors of its simulation",
+        definition("prediction", b=None, options={"predicted": 1.0, "precision": 0.02}),
+        lambda: material({"loss": {"a": noisy(1.01, sd=0.02)}}),
+        "supported",
+    ),
+    (
+        "prediction off by more than two standard errors of its simulation",
+        definition("prediction", b=None, options={"predicted": 1.0, "precision": 0.02}),
+        lambda: material({"loss": {"a": noisy(1.1, sd=0.02)}}),
+        "refuted",
+    ),
+    (
         "slope of a curve",
         definition("slope", b=None, metric="path", options={"low": 0.4, "high": 0.6}),
         lambda: material({"loss": {"a": [1.0] * 6}}, curves={"a": np.outer(noisy(1, 6), [1, 10**0.5, 10])}),
@@ -224,6 +236,27 @@ CASES: list[tuple[str, dict[str, Any], Callable[[], Material], str]] = [
 @pytest.mark.parametrize(("claim", "make", "want"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_every_kind_decides_what_is_true(claim: dict[str, Any], make: Callable[[], Material], want: str) -> None:
     assert verdict(claim, make()) == want
+
+
+def test_a_statement_about_every_seed_is_checked_not_tested(empty_ledger: Ledger) -> None:
+    every = {"kind": "bound", "b": None, "options": {"every": True}}
+    put(empty_ledger, [definition(id="holds", margin=2.0, **every), definition(id="broken", margin=1.0, **every)], {"a": [0.5] * 5 + [1.5]})
+    found = by_id(decide(empty_ledger, "toy"))
+    assert found["holds"].reason == "All 6 seeds satisfy it; a statement about every seed has no test."
+    assert found["broken"].reason.startswith("1 of 6 seeds violate it, under toy/t")
+    table = verdict_table(list(found.values()))
+    keys = [one.key for one in table.columns]
+    assert {row.cells[keys.index("p")].text for row in table.rows} == {"–"}
+    assert {row.cells[keys.index("test")].text for row in table.rows} == {"every one of 6 seeds"}
+    assert "in favour" not in dict(explanation(found["holds"]).blocks[1].items)  # type: ignore[union-attr]
+
+
+def test_every_verdict_names_its_test_in_the_table() -> None:
+    for _, claim, make, _ in CASES:
+        found = parse({"claim": "c", "paper": 6, "family": "toy", "statement": "", "definition": json.dumps(claim), "hash": "h"})
+        outcome = KIND_TESTS[found.kind](select(found, make()))
+        table = verdict_table([Decision(found, "inconclusive", "", outcome)])
+        assert dict(zip([one.key for one in table.columns], table.rows[0].cells, strict=True))["test"].text == outcome.test != ""
 
 
 def test_better_uses_the_paired_t_test_of_scipy() -> None:
