@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text as RichText
 
@@ -45,11 +44,15 @@ def _block(block: Block, console: Console, heading: str, everything: bool) -> No
     elif isinstance(block, Text):
         console.print(RichText(printable(block.text), style=STYLES[block.tone]))
     elif isinstance(block, Facts):
-        width = max((len(short(name)) for name, _ in block.items), default=0)
+        grid = RichTable.grid(padding=(0, 2, 0, 0))
+        grid.add_column(justify="right", style="dim", no_wrap=True)
+        grid.add_column(overflow="fold")
         for name, value in block.items:
-            console.print(RichText.assemble((f"{short(name):>{width}}  ", "dim"), short(value, 400)))
+            grid.add_row(RichText(short(name)), RichText(short(value, 400)))
+        console.print(grid)
     elif isinstance(block, Code):
-        console.print(Padding(RichText("\n".join(printable(line) for line in block.text.splitlines())), (0, 2)), soft_wrap=True)
+        # SQL is copied: never cut, however narrow the terminal (rich's Padding would cut it).
+        console.print(RichText("\n".join(f"  {printable(line)}" for line in block.text.splitlines())), soft_wrap=True)
     elif isinstance(block, Plot):
         console.print(RichText(f"Plot: {printable(block.figure.title)} (assay report draws it)", style="dim"))
 

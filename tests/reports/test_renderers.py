@@ -18,7 +18,7 @@ from sample_ledger import Result, fill, method, metric, task
 from db.ledger import Ledger
 from db.records import Catalogue, Curve
 from reports.boards import Question, load_boards
-from reports.document import Cell, Column, Document, Row, Section, Table
+from reports.document import Cell, Code, Column, Document, Row, Section, Table
 from reports.files import write
 from reports.html import render as render_html
 from reports.leaderboard import leaderboard
@@ -285,3 +285,10 @@ def test_latex_sets_sentences_whole_in_tables_that_fit_the_page() -> None:
     text = "\n".join(latex.table(Table("t", "Long", columns, rows)))
     assert text.count(sentence) == 20
     assert text.count(r"\begin{tabular}{lp{5cm}}") == 2
+
+
+def test_the_terminal_never_cuts_sql() -> None:
+    sql = "SELECT " + ", ".join(f"column_{at}" for at in range(60)) + " FROM scores"
+    out = Console(file=io.StringIO(), width=80)
+    terminal.render(Document("t", (Section("s", "s", (Code(sql, "SQL"),)),)), out)
+    assert sql in out.file.getvalue()  # type: ignore[attr-defined]
