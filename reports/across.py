@@ -61,11 +61,8 @@ def across_tasks(standings: Sequence[Standing], family: str, weights: Mapping[st
     rank_ends, elo_ends = _intervals(boards, common, lower, weight)
     left_out = len(set().union(*means)) - len(common)
     weighted = bool((weight != weight[0]).any())
-    pairs = {at: float(nemenyi(ranking)[order[0], at]) for at in order}
-    beats = {
-        at: [Cell("–"), Cell("–")] if weighted else _beats(boards, common, at, below)
-        for at, below in zip(order, [*order[1:], -1], strict=True)
-    }
+    to_best = nemenyi(ranking, order[0])
+    beats = {at: _beats(boards, common, at, below, weighted) for at, below in zip(order, [*order[1:], None], strict=True)}
     heads = (
         Column("method", "method"),
         Column("rank", "mean rank", "right", doc=f"Over {len(boards)} tasks{', weighted' if weighted else ''}; ties share their rank."),
@@ -95,7 +92,9 @@ def across_tasks(standings: Sequence[Standing], family: str, weights: Mapping[st
                 Cell(f"{ratings[at]:.0f}", float(ratings[at]), *_ends(elo_ends, at)),
                 Cell(_span(elo_ends, at, "{:.0f}")),
                 Cell(f"{first[at]:g}", float(first[at]), tone="muted"),
-                Cell("–", None) if weighted or at == order[0] else Cell(p_text(pairs[at]).removeprefix("p ").removeprefix("= "), pairs[at]),
+                Cell("–", None)
+                if weighted or at == order[0]
+                else Cell(p_text(float(to_best[at])).removeprefix("p ").removeprefix("= "), float(to_best[at])),
                 *beats[at],
             )
         )
@@ -157,10 +156,10 @@ def _intervals(boards: Sequence[Standing], common: Sequence[tuple[str, str]], lo
     return np.quantile(ranks, ends, axis=0), np.quantile(ratings, ends, axis=0)
 
 
-def _beats(boards: Sequence[Standing], common: Sequence[tuple[str, str]], at: int, below: int) -> list[Cell]:
-    """How often entry `at` of `common` is better than entry `below` (-1: there is none): the share with its interval over the seeds of
-    these tasks, and the interval for new tasks."""
-    if below < 0:
+def _beats(boards: Sequence[Standing], common: Sequence[tuple[str, str]], at: int, below: int | None, weighted: bool) -> list[Cell]:
+    """How often entry `at` of `common` is better than entry `below`: the share with its interval over the seeds of these tasks, and the
+    interval for new tasks. Empty for the last entry, for weighted tasks, and with too many methods to resample for."""
+    if below is None or weighted or len(common) > MOST_RESAMPLED:
         return [Cell("–"), Cell("–")]
     wins, tasks = [], []
     for task, one in enumerate(boards):

@@ -52,10 +52,11 @@ def critical_difference(methods: int, tasks: int, alpha: float = 0.05) -> float:
     return high / math.sqrt(2) * math.sqrt(methods * (methods + 1) / (6 * tasks))
 
 
-def nemenyi(ranking: Ranking) -> Floats:
-    """p-values of all pairs of methods, square."""
-    k = len(ranking.mean_ranks)
-    gaps = np.abs(ranking.mean_ranks[:, None] - ranking.mean_ranks[None, :])
+def nemenyi(ranking: Ranking, against: int | None = None) -> Floats:
+    """p-values of all pairs of methods, square; of one method's pairs only where it is given. Corrected for all pairs either way."""
+    ranks = ranking.mean_ranks
+    k = len(ranks)
+    gaps = np.abs((ranks[:, None] if against is None else ranks[against]) - ranks)
     return range_sf(gaps / np.sqrt(k * (k + 1) / (6 * ranking.tasks)) * np.sqrt(2), k)
 
 

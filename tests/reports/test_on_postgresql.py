@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sample_ledger import CLAIM, claim_row, sample
 
@@ -15,6 +16,7 @@ from db.records import Catalogue
 from reports.boards import Question, load_boards
 from reports.claims.verdicts import decide
 from reports.compare import compare
+from reports.guard.board import GuardedBoard
 from reports.html import render
 from reports.questions import Filter
 from reports.report import report
@@ -54,3 +56,20 @@ def test_claims_why_compare_and_since_work_on_postgresql(both: tuple[Ledger, Led
     [board] = load_boards(ledger, Question("robust_training", only=Filter(since="2026-11-01")))
     assert why(ledger, board.coordinates(0, "robust_accuracy").short_id()).tables()[0].rows
     assert compare(ledger, "pgd", "trades").changes
+
+
+def test_guarded_boards_log_the_same_answers_to_both_databases(both: tuple[Ledger, Ledger], tmp_path: Path) -> None:
+    labels = np.random.default_rng(0).integers(0, 2, 200)
+    guesses = np.random.default_rng(1).integers(0, 2, (8, 200))
+    logs = []
+    for at, ledger in enumerate(both):
+        with GuardedBoard(tmp_path / f"{at}.db", ledger, create=True) as board:
+            board.create("coins", "toy/task", {}, labels, np.array([0, 1]), questions=0)
+            for guess in guesses:
+                board.submit("coins", "ann", guess)
+            board.ask("coins", "bob", labels, [0, 1], note="é")
+        logs.append(
+            [(row.number, row.submitter, row.displayed, row.released, row.budget_left, row.note) for row in ledger.submissions("coins")]
+        )
+    assert logs[0] == logs[1]
+    assert len(logs[0]) == 9
