@@ -19,6 +19,7 @@ from reports.curves import load_curves
 from reports.document import Block, Cell, Column, Document, Facts, Plot, Row, Section, Table, Text
 from reports.errors import BadQuestion, NothingToReport
 from reports.first_places import first_places
+from reports.guard.page import board_pages
 from reports.leaderboard import board_table
 from reports.ledger_pages import failures_page, runs_page
 from reports.numbers import duration
@@ -73,6 +74,8 @@ def report(
         **({"only": narrow.text} if narrow else {}),
         "made": f"{now or datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     }
+    if not (narrow or only):
+        pages += board_pages(ledger)
     subtitle = f"Only {narrow.text}" if narrow else "Benchmark results with intervals"
     return Document("Assay report", (overview(ledger, standings, narrow), *pages), subtitle, facts)
 

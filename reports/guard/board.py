@@ -30,6 +30,9 @@ from reports.guard.mechanisms import ladder, threshold_of, thresholdout
 from reports.guard.predictions import Labels, whole
 from reports.guard.store import connect, first, unknown, writing
 
+#: Mechanisms, as the view `submissions` names them.
+LADDER, THRESHOLDOUT = "ladder", "thresholdout"
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -141,7 +144,7 @@ class GuardedBoard:
         with writing(self._db):
             labels, _, step, budget, share, _, _ = self._board(name)
             given = whole(predictions, len(labels))
-            digest = _digest(b"ladder", given)
+            digest = _digest(LADDER.encode(), given)
             used, mine = first(
                 self._db,
                 "SELECT COUNT(*), COALESCE(SUM(submitter = ?), 0) FROM query WHERE board = ? AND mechanism = 'ladder'",
@@ -163,7 +166,7 @@ class GuardedBoard:
                 if answer.improved:
                     self._db.execute("INSERT OR REPLACE INTO best VALUES (?, ?)", (name, losses.astype(np.uint8).tobytes()))
                 left = budget - used - 1
-                self._write(name, "ladder", submitter, method, note, digest, answer.shown, answer.improved, step, left)
+                self._write(name, LADDER, submitter, method, note, digest, answer.shown, answer.improved, step, left)
                 receipt = Receipt(answer.shown, answer.improved, min(share - mine - 1, left), left, False)
         self._log(name)
         return receipt
@@ -199,7 +202,7 @@ class GuardedBoard:
                     value, released = found.value, found.overfit
                 left = budget - spent - released
                 text = f"{question}; {note}" if note else question
-                self._write(name, "thresholdout", submitter, None, text, digest, value, released, threshold_of(int(rows.sum())), left)
+                self._write(name, THRESHOLDOUT, submitter, None, text, digest, value, released, threshold_of(int(rows.sum())), left)
                 answer = Answer(value, released, left)
         self._log(name)
         return answer

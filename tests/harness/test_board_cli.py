@@ -95,11 +95,15 @@ def test_a_method_that_learned_something_climbs_and_the_log_says_so(here: Path, 
     assert assay("board", "show", "coins", "--json") == 0
     document = json.loads(capsys.readouterr().out)
     facts = dict(document["sections"][0]["blocks"][0]["items"])
-    assert facts["best error shown"].endswith("by bob")
-    assert facts["submissions"] == "2 of 100, 2 submitters (20 each)"
+    assert facts["submissions"] == "2 by 2 submitters, 98 left"
     assert facts["questions"].startswith("2, ")
+    assert facts["best error shown"].endswith("by bob")
+    assert facts["budget"].startswith("100 submissions, 20 by one submitter; 20 answers")
     assert assay("board", "log", "coins") == 0
     assert "ten features" in capsys.readouterr().out
+    assert assay("report", "--out", "pages") == 0
+    assert "how the shown error came down" in (here / "pages" / "index.html").read_text().lower()
+    capsys.readouterr()
     assert assay("board", "list", "--json") == 0
     (one,) = json.loads(capsys.readouterr().out)
     assert (one["board"], one["task"], one["rows"], one["params"]["signal"]) == ("coins", TASK, N, 10)
