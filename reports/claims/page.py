@@ -62,7 +62,7 @@ def verdict_table(decisions: Sequence[Decision], ident: str = "claims", caption:
             level = one.p_refute if one.verdict == "refuted" else one.p_support
             if "violations" in outcome.detail:
                 level = math.nan  # a check of every seed, not a test
-            p = Cell("–" if math.isnan(level) else f"{level:.2g}" if level >= 1e-4 else "<0.0001", _value(level))
+            p = Cell("–" if math.isnan(level) else f"{level:.2g}" if level >= 1e-4 else "<0.0001", _value(level), note=outcome.test)
         label = one.status + (" (control)" if claim.control else "")
         tone = TONES[one.status]
         if claim.control:
