@@ -6,7 +6,7 @@ A cell carries its number, the text shown, and where it comes from (SQL and tria
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from reports.plots.figure import Figure
@@ -79,6 +79,13 @@ class Table:
     folded: str = ""
     unfolded: int = 0
     options: str = ""
+
+
+def dense(table: Table) -> Table:
+    """The table without the columns in which no row says anything."""
+    kept = [at for at in range(len(table.columns)) if any(row.cells[at].text not in ("", "–") for row in table.rows)]
+    rows = tuple(replace(row, cells=tuple(row.cells[at] for at in kept)) for row in table.rows)
+    return replace(table, columns=tuple(table.columns[at] for at in kept), rows=rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from db.ledger import Ledger
 from reports.anchors import anchor
-from reports.document import Block, Cell, Code, Column, Plot, Row, Table, Tone
+from reports.document import Block, Cell, Code, Column, Plot, Row, Table, Tone, dense
 from reports.ledger_pages import commit_text
 from reports.numbers import formatter
 from reports.params import differing
@@ -115,10 +115,10 @@ def _blocks(method: str, places: Mapping[Place, list[Step]], narrow: Filter) -> 
         Column("params", "params", wrap=True),
         Column("version", "version", doc="Of the method, on which of the task."),
         Column("commit", "commit", doc="Of the code that ran; + where the work tree had other changes."),
-        Column("day", "first (UTC)"),
+        Column("day", "first (UTC)", spare=3),
         Column("mean", "mean", "right", doc="Of the primary metric."),
-        Column("interval", "95 % interval", "right"),
-        Column("n", "n", "right"),
+        Column("interval", "95 % interval", "right", spare=2),
+        Column("n", "n", "right", spare=4),
         Column("change", "change", "right", doc="From the line above, paired t over the seeds that both have; * Holm's p below 5 %."),
     )
     tests = {
@@ -158,7 +158,7 @@ def _blocks(method: str, places: Mapping[Place, list[Step]], narrow: Filter) -> 
             title = " ".join(filter(None, (task.rpartition("/")[2], task_texts[at], param_texts[at])))
             plots.append(Plot(anchor(f"plot-history-{len(plots)}", method), _figure(title, metric, direction, steps)))
     note = "Repetitions of a trial count at the commit that made them. A change of version means that the results may differ on purpose."
-    table = Table(anchor("history", method), "History", heads, tuple(rows), (note,))
+    table = dense(Table(anchor("history", method), "History", heads, tuple(rows), (note,)))
     return [table, *plots, Code(_sql(method, narrow), "SQL of the history", folded=True)]
 
 

@@ -10,13 +10,16 @@ from typing import Any
 
 from db.ledger import Ledger
 from reports.anchors import anchor
-from reports.document import Block, Cell, Code, Column, Facts, Row, Section, Table, Text, Tone
+from reports.document import Block, Cell, Code, Column, Facts, Row, Section, Table, Text, Tone, dense
 from reports.errors import ReportError
 from reports.numbers import duration
 from reports.params import plain
 from reports.questions import EVERYTHING, Filter, keep, moment
 
 MOST_FAILURES = 500
+
+#: Values that did not repeat which are shown at first.
+FIRST_VALUES = 20
 
 STATUS_TONES: Mapping[str, Tone] = {"complete": "good", "imported": "muted"}
 
@@ -44,7 +47,7 @@ def failures_page(ledger: Ledger, only: Sequence[str] = (), narrow: Filter = EVE
     ).to_pylist()
     if retried := [row for row in retried if not only or row["family"] in only]:
         text = ", ".join(f"{row['attempts']} {row['outcome']} ({row['family']})" for row in retried)
-        blocks.append(Text(f"Attempts that failed before another succeeded: {text}.", "muted"))
+        blocks.append(Text(f"Attempts that failed beside one that did not: {text}.", "muted"))
     blocks += _not_repeated(ledger, only)
     return [Section("Failures", "failures-page", tuple(blocks), (), "Ledger")] if blocks else []
 
@@ -144,7 +147,9 @@ def _not_repeated(ledger: Ledger, only: Sequence[str]) -> list[Block]:
     )
     counts = Counter(row["task"] for row in rows)
     note = "The same trial gave another value: " + ", ".join(f"{count} on {task}" for task, count in counts.most_common(5)) + "."
-    return [Table("not-repeated", "Values that did not repeat", heads, shown, (note,))]
+    left = len(shown) - FIRST_VALUES
+    folded = f"{left:,} more" if left > 0 else ""
+    return [Table("not-repeated", "Values that did not repeat", heads, shown, (note,), folded=folded, unfolded=FIRST_VALUES)]
 
 
 def _either(value: float | None, kind: str) -> str:
@@ -322,9 +327,7 @@ def _machines(ledger: Ledger, run: str) -> list[Block]:
         )
         for row in ledger.query(sql, {"run": run}).to_pylist()
     )
-    shown = [at for at in range(len(heads)) if any(row.cells[at].text for row in rows)]
-    rows = tuple(Row(tuple(row.cells[at] for at in shown)) for row in rows)
-    return [Table(anchor("machines", run), "Where it ran", tuple(heads[at] for at in shown), rows)] if rows else []
+    return [dense(Table(anchor("machines", run), "Where it ran", heads, rows))] if rows else []
 
 
 def commit_text(commit: str | None, dirty: object) -> str:

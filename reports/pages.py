@@ -11,7 +11,7 @@ from typing import Any
 from db.ledger import Ledger
 from reports.anchors import anchor
 from reports.columns import metric_cells
-from reports.document import Block, Cell, Column, Facts, Row, Section, Table
+from reports.document import Block, Cell, Column, Facts, Row, Section, Table, dense
 from reports.first_places import first_places
 from reports.history import histories
 from reports.numbers import formatter
@@ -53,7 +53,7 @@ def methods_page(
 def _methods_index(
     names: Sequence[str], catalogue: Mapping[str, Mapping[str, Any]], results: Mapping[str, Sequence[tuple[Standing, int]]]
 ) -> Table:
-    heads: tuple[Column, ...] = (
+    heads = (
         Column("method", "method"),
         Column("family", "family"),
         Column("paper", "paper", "right", doc="Number in the list of papers (assay papers)."),
@@ -82,9 +82,7 @@ def _methods_index(
                 )
             )
         )
-    if not any(row.cells[5].text for row in rows):
-        heads, rows = (*heads[:5], heads[6]), [Row((*row.cells[:5], row.cells[6])) for row in rows]
-    return Table("methods-index", "Methods", heads, tuple(rows))
+    return dense(Table("methods-index", "Methods", heads, tuple(rows)))
 
 
 def _label(method: str, catalogue: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
@@ -171,7 +169,7 @@ def _results(name: str, found: Sequence[tuple[Standing, int]]) -> Table:
                 f"{board.where()} AND {where.method_where()}",
             )
         )
-    return Table(anchor("results", name), "Results", heads, tuple(rows), options=found[0][0].cell(0).reading)
+    return dense(Table(anchor("results", name), "Results", heads, tuple(rows), options=found[0][0].cell(0).reading))
 
 
 def tasks_page(ledger: Ledger, standings: Mapping[str, Sequence[Standing]]) -> list[Section]:

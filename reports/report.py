@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,10 +14,10 @@ from db.ledger import Ledger
 from reports.across import across_tasks
 from reports.anchors import anchor
 from reports.boards import Board, Question, families, load_boards
-from reports.claims.page import explanation, paper_titles, verdict_table
-from reports.claims.verdicts import decide, families_with_claims
+from reports.claims.page import TONES, explanation, paper_titles, verdict_table
+from reports.claims.verdicts import Decision, decide, families_with_claims
 from reports.curves import load_curves
-from reports.document import Block, Cell, Column, Document, Facts, Plot, Row, Section, Table, Text
+from reports.document import Block, Cell, Column, Document, Facts, Plot, Row, Section, Table, Text, dense
 from reports.errors import BadQuestion, NothingToReport
 from reports.first_places import first_places
 from reports.guard.page import board_pages
@@ -67,7 +68,8 @@ def report(
     pages = [family_page(ledger, name, standings[name], weights) for name in standings]
     titles = paper_titles(ledger)
     methods = methods_page(ledger, standings, titles, narrow)
-    pages += claims_page(ledger, titles, only, narrow)
+    decided = _decisions(ledger, only, narrow)
+    pages += claims_page(decided, titles)
     pages += methods + tasks_page(ledger, standings) + failures_page(ledger, only, narrow) + runs_page(ledger, narrow)
     facts = {
         "ledger": re.split(r"[/@]", ledger.url)[-1],  # the name only: no password, no path of this machine
@@ -77,7 +79,7 @@ def report(
     if not (narrow or only):
         pages += board_pages(ledger)
     subtitle = f"Only {narrow.text}" if narrow else "Benchmark results with intervals"
-    return Document("Assay report", (overview(ledger, standings, narrow), *pages), subtitle, facts)
+    return Document("Assay report", (overview(ledger, standings, narrow, decided), *pages), subtitle, facts)
 
 
 def _standings(ledger: Ledger, family: str, policy: Policy, narrow: Filter) -> list[Standing]:
@@ -115,8 +117,13 @@ def _counts(ledger: Ledger, narrow: Filter) -> dict[str, dict[str, Any]]:
     return {row["family"]: row for row in ledger.query(sql, params).to_pylist()}
 
 
-def overview(ledger: Ledger, standings: Mapping[str, Sequence[Standing]], narrow: Filter = EVERYTHING) -> Section:
-    """Counts, one line per family, and who leads each task of the families that have no such table themselves."""
+def overview(
+    ledger: Ledger,
+    standings: Mapping[str, Sequence[Standing]],
+    narrow: Filter = EVERYTHING,
+    decided: Mapping[str, Sequence[Decision]] | None = None,
+) -> Section:
+    """Counts, one line per family, verdicts, and who leads each task of the families that have no such table themselves."""
     counts = {name: row for name, row in _counts(ledger, narrow).items() if name in standings}
     if not counts:
         return Section("Overview", "overview", (Text("The ledger holds no trials yet. `assay run quickstart` fills it."),))
@@ -142,6 +149,8 @@ def overview(ledger: Ledger, standings: Mapping[str, Sequence[Standing]], narrow
         rows.append(Row((Cell(title(name), title(name), href=f"#{anchor('family', name)}"), *cells, Cell(duration(seconds), seconds))))
     short = [one for group in standings.values() if len(group) <= MOST_BOARDS for one in group]
     blocks: list[Block] = [Facts(tuple(facts)), Table("families", "Families", heads, tuple(rows))]
+    if decided:
+        blocks.append(_verdicts(decided))
     return Section("Overview", "overview", (*blocks, first_places(short)) if short else tuple(blocks))
 
 
@@ -180,16 +189,32 @@ def _task_pages(standings: Sequence[Standing], boards: Sequence[Section]) -> lis
     return out
 
 
-def claims_page(ledger: Ledger, titles: Mapping[int, str], only: Sequence[str] = (), narrow: Filter = EVERYTHING) -> list[Section]:
+def _decisions(ledger: Ledger, only: Sequence[str], narrow: Filter) -> dict[str, list[Decision]]:
+    """By family, of those with claims and results that pass the filter."""
+    out = {}
+    for family in families_with_claims(ledger):
+        if not only or family in only:
+            with suppress(NothingToReport):
+                out[family] = list(decide(ledger, family, narrow))
+    return out
+
+
+def _verdicts(decided: Mapping[str, Sequence[Decision]]) -> Table:
+    """How many claims of each family have which status."""
+    heads = [Column("family", "family"), Column("claims", "claims", "right"), *(Column(status, status, "right") for status in TONES)]
+    rows = []
+    for family, decisions in decided.items():
+        counts = Counter(one.status for one in decisions)
+        cells = [Cell(str(counts[status] or ""), counts[status], tone=TONES[status]) for status in TONES]
+        name = Cell(title(family), title(family), href=f"#{anchor('claims-part', family)}")
+        rows.append(Row((name, Cell(str(len(decisions)), len(decisions)), *cells)))
+    return dense(Table("verdict-counts", "Verdicts on the papers' claims", tuple(heads), tuple(rows)))
+
+
+def claims_page(decided: Mapping[str, Sequence[Decision]], titles: Mapping[int, str]) -> list[Section]:
     """The verdicts of all families with claims, each claim that was attempted explained; empty when nothing is claimed."""
     parts = []
-    for family in families_with_claims(ledger):
-        if only and family not in only:
-            continue
-        try:
-            decisions = decide(ledger, family, narrow)
-        except NothingToReport:
-            continue
+    for family, decisions in decided.items():
         attempted = [one for one in decisions if one.verdict != "not attempted"]
         explained = tuple(replace(explanation(one, titles.get(one.definition.paper, "")), page=True) for one in attempted)
         table = verdict_table(decisions, anchor("claims", family), f"Claims: {title(family)}", {one.title for one in explained})

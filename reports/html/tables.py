@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from html import escape
 
-from reports.document import Cell, Column, Row, Table
+from reports.document import Cell, Column, Row, Table, dense
 from reports.html.pack import STATIC, Packer
 from reports.render.clean import printable, short
 
@@ -48,10 +48,7 @@ def table(block: Table, heading: str, packer: Packer) -> Iterator[str]:
 def _folded_rows(table: Table) -> Table:
     """The folded rows as a table of their own, without the columns in which they say nothing."""
     rows = table.rows[table.unfolded :]
-    kept = [at for at in range(len(table.columns)) if any(row.cells[at].text not in ("", "–") for row in rows)]
-    rows = tuple(replace(row, cells=tuple(row.cells[at] for at in kept)) for row in rows)
-    columns = tuple(table.columns[at] for at in kept)
-    return replace(table, id=f"{table.id}-folded", caption=table.folded, columns=columns, rows=rows, notes=(), folded="")
+    return dense(replace(table, id=f"{table.id}-folded", caption=table.folded, rows=rows, notes=(), folded=""))
 
 
 def _whole(table: Table, heading: str, packer: Packer) -> Iterator[str]:
