@@ -8,7 +8,7 @@ from reports.plots.figure import Figure
 from reports.plots.scales import scale, tick_text
 from reports.render.clean import short
 
-SIDE, GAP, BAR = 200, 20, 11
+SIDE, GAP, BAR = 228, 20, 11
 
 
 def draw(figure: Figure, width: int) -> tuple[list[str], int, int]:

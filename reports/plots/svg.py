@@ -14,8 +14,8 @@ from reports.plots.figure import Figure, Panel, Point, Series
 from reports.plots.scales import Scale, scale, tick_text
 from reports.render.clean import short
 
-WIDTH, HEIGHT = 760, 400
-TOP, BOTTOM, LEFT, LABELS = 14, 46, 62, 190
+WIDTH, HEIGHT = 860, 400
+TOP, BOTTOM, LEFT, LABELS = 14, 46, 62, 280
 ROW = 22  #: height of a row of an interval plot
 COLORS = 8
 LABEL_GAP = 14.5
@@ -189,7 +189,7 @@ def _labels(named: list[Series], x: Scale, y: Scale, right: float) -> Iterator[s
             if series.kind == "line":
                 yield f'<path class="line" d="M{right + 9:.1f},{at:.1f}h20"/>'
             yield f'<path class="marker" d="{shape(series.color, right + 19, at, 4)}"/>'
-        yield f'<text x="{right + 33:.1f}" y="{at + 4:.1f}">{escape(short(series.label, 24))}</text></g>'
+        yield f'<text x="{right + 33:.1f}" y="{at + 4:.1f}">{escape(short(series.label, 36))}</text></g>'
 
 
 def spread(wanted: list[float], gap: float, low: float, high: float) -> list[float]:
