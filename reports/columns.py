@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +11,7 @@ from reports.column_statistics import front_cells, hypervolume_cells, iqm_cells,
 from reports.document import Align, Cell, Tone
 from reports.errors import BadQuestion
 from reports.numbers import formatter
+from reports.params import fulfils
 from reports.standings import Standing
 from reports.stats.caveats import few_pairs, few_t
 from reports.stats.multiplicity import CORRECTION_TEXT, CORRECTIONS, Correction
@@ -323,12 +323,11 @@ def versus(baseline: str, test: PairedTest = "t", correction: Correction = "holm
 def baseline_entry(standing: Standing, wanted: str) -> int:
     """The one entry that `wanted` names (see `versus`); raises BadQuestion for none and for several."""
     name, _, params = wanted.partition(":")
-    conditions = dict(part.partition("=")[::2] for part in params.split(",") if part)
-    found = []
-    for at, entry in enumerate(standing.board.entries):
-        own = json.loads(entry.params)
-        if name in (entry.method, entry.method.rpartition("/")[2]) and all(str(own.get(key)) == value for key, value in conditions.items()):
-            found.append(at)
+    found = [
+        at
+        for at, entry in enumerate(standing.board.entries)
+        if name in (entry.method, entry.method.rpartition("/")[2]) and fulfils(entry.params, params)
+    ]
     if len(found) != 1:
         names = "; ".join(standing.board.entries[at].name for at in found[:6])
         several = f"has {len(found)} configurations ({names}): pick one with {name}:NAME=VALUE" if found else "has no result"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from db.ledger import Ledger
-from reports.document import Block, Cell, Column, Document, Row, Section, Table, Text
+from reports.document import Block, Cell, Column, Document, Row, Section, Table, Text, dense
 from reports.errors import BadQuestion, NotPaired
 from reports.numbers import formatter
 from reports.params import differing
@@ -249,6 +249,8 @@ def comparison_document(found: Comparison, *, everything: bool = False) -> Docum
     paired = [change.n for change in shown if change.test.startswith("paired")]
     few = few_t(min(paired)) if paired else ""
     table = Table("compare", f"A: {found.a}. B: {found.b}.", heads, rows, (few,) if few else ())
+    if found.by == "method":  # the sides are the methods
+        table = dense(table)
     blocks: tuple[Block, ...] = (Text(summary), table) if rows else (Text(summary),)
     if found.lost:
         blocks += (_lost_table(found),)

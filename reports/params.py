@@ -30,6 +30,13 @@ def plain(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
+def fulfils(params: str, wanted: str) -> bool:
+    """Whether JSON params hold the values of `NAME=VALUE,...`, in Python's spelling or ours: True or true, 3.0 or 3."""
+    own = json.loads(params)
+    pairs = [part.partition("=")[::2] for part in wanted.split(",") if part]
+    return all(name in own and value in (str(own[name]), plain(own[name])) for name, value in pairs)
+
+
 def natural(text: str) -> list[tuple[int, float, str]]:
     """A sort key that puts bits=10 after bits=9."""
     return [(0, float(part), "") if part.replace(".", "", 1).isdigit() else (1, 0.0, part) for part in re.split(r"(\d+(?:\.\d+)?)", text)]

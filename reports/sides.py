@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ import pyarrow as pa
 
 from db.ledger import Ledger
 from reports.errors import BadQuestion, NothingToReport, ReportError
-from reports.params import differing
+from reports.params import differing, fulfils
 from reports.questions import EVERYTHING, Filter, keep
 
 By = Literal["method", "commit", "machine", "ledger"]
@@ -159,10 +158,11 @@ def _kept(rows: pa.Table, name: str, only: Filter) -> list[dict[str, Any]]:
 
 
 def _one_configuration(rows: list[dict[str, Any]], name: str, wanted: str) -> list[dict[str, Any]]:
-    for part in filter(None, wanted.split(",")):
-        key, _, text = part.partition("=")
-        rows = [row for row in rows if str(json.loads(row["method_params"]).get(key)) == text]
+    held = sorted({row["method_params"] for row in rows})
+    rows = [row for row in rows if fulfils(row["method_params"], wanted)]
     configurations = sorted({row["method_params"] for row in rows})
+    if held and not configurations:
+        raise BadQuestion(f"{name!r} is no configuration with results here; there are {'; '.join(differing(held, [1] * len(held))[:8])}.")
     if len(configurations) > 1:
         texts = "; ".join(differing(configurations, [1] * len(configurations))[:6])
         raise BadQuestion(

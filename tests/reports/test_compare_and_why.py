@@ -217,6 +217,20 @@ def test_gate_counts_pairs_of_the_metrics_it_judges(two_commits: str) -> None:
     assert invoke(*gate, "--by", "method")[0] != 0
 
 
+def test_a_configuration_is_named_by_params_in_either_spelling(empty_ledger: Ledger) -> None:
+    params = [{"exact": flag, "rate": rate} for flag in (True, False) for rate in (3.0, 0.5)]
+    fill(
+        empty_ledger,
+        CATALOGUE,
+        [Result(TASK, "toy/a", seed, {"loss": n + seed / 10}, method_params=one) for n, one in enumerate(params) for seed in range(4)],
+    )
+    for a in ("a:exact=true,rate=3", "a:exact=True,rate=3.0"):
+        [change] = compare(empty_ledger, a, "a:exact=false,rate=0.5").changes
+        assert change.effect == pytest.approx(3.0)
+    with pytest.raises(BadQuestion, match=r"'a:exact=maybe' is no configuration with results here; there are exact=false rate=0.5; "):
+        compare(empty_ledger, "a:exact=maybe", "a:exact=false,rate=3")
+
+
 def test_regressions_respect_metrics_and_tolerance(empty_ledger: Ledger) -> None:
     rerun(empty_ledger, "one", "aaaa1111", "h", results())
     rerun(empty_ledger, "two", "bbbb2222", "h2", results(shift=0.05))
