@@ -219,8 +219,9 @@ def comparison_document(found: Comparison, *, everything: bool = False) -> Docum
     """The changes as a table; all groups with `everything`."""
     shown = [change for change in found.changes if everything or change.changed]
     changed, worse = sum(change.changed for change in found.changes), sum(change.worse for change in found.changes)
+    results = f"{len(found.changes)} result{'' if len(found.changes) == 1 else 's'}"
     summary = (
-        f"{len(found.changes)} results compared over {found.pairs} pairs: {changed} changed, {worse} for the worse "
+        f"{results} compared over {found.pairs} pairs: {changed} changed, {worse} for the worse "
         f"(5 %, corrected over all of them: {CORRECTION_TEXT[found.correction]}). {found.alone} exist on one side only."
     )
     if found.too_few:
