@@ -87,6 +87,7 @@ class Board:
     notes: list[str] = field(default_factory=list)
     series: dict[str, Metric] = field(default_factory=dict)  #: the metrics that are curves
     only: Filter = EVERYTHING  #: what chose the results
+    seconds: Floats = field(default_factory=lambda: np.empty((0, 0)))  #: wall time of each trial
 
     @property
     def primary(self) -> Metric:
@@ -141,7 +142,7 @@ def load_boards(ledger: Ledger, question: Question) -> list[Board]:
     question.only.check(ledger)
     extra, values = question.only.sql()
     trials = ledger.query(
-        "SELECT trial, task, task_version, task_params, method, method_version, method_params, seed, state FROM trials "
+        "SELECT trial, task, task_version, task_params, method, method_version, method_params, seed, state, seconds FROM trials "
         f"WHERE {condition}{extra} ORDER BY task, trial",
         {**params, **values},
     )
@@ -270,6 +271,7 @@ def _assemble(family: str, trials: pa.Table, scores: pa.Table, catalogue: Catalo
     finite = pc.equal(scores["kind"], "finite").to_numpy(zero_copy_only=False)[known].astype(bool)
     keys = trials["trial"].to_numpy(zero_copy_only=False)
     states = trials["state"].to_numpy(zero_copy_only=False)
+    seconds = trials["seconds"].cast(pa.float64()).to_numpy(zero_copy_only=False)
     heads = trials.take(pa.array(board_first)).select(["task", "task_version", "task_params"]).to_pylist()
     entry_heads = trials.take(pa.array(entry_first)).select(["method", "method_version", "method_params"]).to_pylist()
     place = np.empty(len(entry_heads), dtype=np.int64)  # entries in the order of method and params, not of the hashes in trial keys
@@ -289,6 +291,8 @@ def _assemble(family: str, trials: pa.Table, scores: pa.Table, catalogue: Catalo
         seeds, at_seed = np.unique(seed[mine], return_inverse=True)
         shape = (len(entries), len(seeds))
         board_keys, board_states = np.full(shape, "", dtype=object), np.full(shape, "", dtype=object)
+        board_seconds = np.full(shape, np.nan)
+        board_seconds[at_entry, at_seed] = seconds[mine]
         board_keys[at_entry, at_seed], board_states[at_entry, at_seed] = keys[mine], states[mine]
         position[mine, 0], position[mine, 1] = at_entry, at_seed
         scored = score_order[score_bounds[number] : score_bounds[number + 1]]
@@ -327,6 +331,7 @@ def _assemble(family: str, trials: pa.Table, scores: pa.Table, catalogue: Catalo
                 board_states,
                 values,
                 nonfinite,
+                seconds=board_seconds,
                 series={name: metric for name, metric in declared.items() if metric.curve is not None},
             )
         )

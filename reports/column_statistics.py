@@ -81,6 +81,17 @@ def hypervolume_cells(standing: Standing, entries: Sequence[int], metrics: Seque
     return [Cell("–" if np.isnan(share) else f"{share:.1%}", None if np.isnan(share) else share, note=note) for share in shares]
 
 
+def time_cells(standing: Standing, entries: Sequence[int]) -> list[Cell]:
+    """Mean wall time of a trial that has a result, in seconds."""
+    board = standing.board
+    values = []
+    for at in entries:
+        known = board.seconds[at] if board.seconds.size else np.empty(0)
+        known = known[~np.isnan(known) & (board.states[at] == "done")] if len(known) else known
+        values.append(float(known.mean()) if len(known) else None)
+    return [Cell("–" if value is None else f"{value:.3g}", value, tone="muted") for value in values]
+
+
 def front_cells(standing: Standing, entries: Sequence[int], metrics: Sequence[str]) -> list[Cell]:
     """A mark at entries that no other beats in the means of all `metrics` (those with a direction)."""
     board = standing.board

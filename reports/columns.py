@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from reports.column_statistics import front_cells, hypervolume_cells, iqm_cells, median_cells, sd_cells, worst_cells
+from reports.column_statistics import front_cells, hypervolume_cells, iqm_cells, median_cells, sd_cells, time_cells, worst_cells
 from reports.document import Align, Cell, Tone
 from reports.errors import BadQuestion
 from reports.numbers import formatter
@@ -278,6 +278,14 @@ COLUMNS: dict[str, BoardColumn] = {
             doc="What the method is told beyond its inputs.",
             when=lambda standing: any(entry.knowledge for entry in standing.board.entries),
             spare=3,
+        ),
+        BoardColumn(
+            "time",
+            "s/trial",
+            time_cells,
+            "right",
+            "Mean wall time of a trial in seconds, the task's own work included; machines and their load may differ.",
+            shown=False,
         ),
         BoardColumn("paper", "paper", _paper, "right", doc="Number in the list of papers (assay papers).", shown=False),
     )

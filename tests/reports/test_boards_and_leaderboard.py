@@ -42,6 +42,19 @@ def toy(
     fill(ledger, catalogue, results)
 
 
+def test_time_is_the_mean_over_trials_with_a_result(empty_ledger: Ledger) -> None:
+    name = "toy/t"
+    catalogue = Catalogue(tasks=[task(name, "Toy", [metric(name, "loss", "lower", primary=True)])], methods=[method("toy/a", "A")])
+    fill(
+        empty_ledger,
+        catalogue,
+        [Result(name, "toy/a", seed, {"loss": 1.0} if seed else {}, seconds=1.0 + seed) for seed in range(3)]
+        + [Result(name, "toy/b", 0, {}, seconds=9.0)],
+    )
+    table = board_table(standing(load_boards(empty_ledger, Question("toy"))[0]), columns=["method", "time"])
+    assert {row.cells[0].text: (row.cells[1].text, row.cells[1].value) for row in table.rows} == {"A": ("2.5", 2.5), "toy/b": ("–", None)}
+
+
 def test_mean_and_interval_equal_scipy_on_the_rows_that_the_cells_sql_selects(ledger: Ledger) -> None:
     for family in ("quantization", "robust_training", "bandit_regret"):
         for board in load_boards(ledger, Question(family)):
