@@ -286,6 +286,7 @@ COLUMNS: dict[str, BoardColumn] = {
             "right",
             "Mean wall time of a trial in seconds, the task's own work included; machines and their load may differ.",
             shown=False,
+            spare=6,
         ),
         BoardColumn("paper", "paper", _paper, "right", doc="Number in the list of papers (assay papers).", shown=False),
     )

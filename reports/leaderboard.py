@@ -8,7 +8,7 @@ from dataclasses import replace
 from reports.across import across_tasks
 from reports.anchors import anchor
 from reports.boards import Board, Metric
-from reports.columns import BoardColumn, beside, metric_cells, select, versus
+from reports.columns import COLUMNS, BoardColumn, beside, metric_cells, select, versus
 from reports.document import Column, Document, Row, Section, Table
 from reports.effect_columns import EFFECTS_NOTE, effect_columns
 from reports.errors import BadQuestion
@@ -31,7 +31,7 @@ def board_table(
     effects: bool = False,
 ) -> Table:
     """The leaderboard of one board. The family's metrics of `reports.columns.BESIDE` stand beside the one ranked by unless `columns` are
-    named; `all_metrics` adds the other scalar metrics; `top` keeps the first rows and counts the rest.
+    named; `all_metrics` adds the other scalar metrics and the time of a trial; `top` keeps the first rows and counts the rest.
     `effects`: effect sizes against the baseline. `linked`: the document has a part per method (`reports.pages.methods_page`)."""
     board = ranked.board
     offered = [
@@ -55,6 +55,9 @@ def board_table(
         if all_metrics and metric.id not in (ranked.metric.id, *near):
             heads.append(_head(metric, 6))
             cells.append(metric_cells(ranked, metric.id, shown, spelled=True))
+    if all_metrics and not columns and board.seconds.size:
+        heads.append(_heading(COLUMNS["time"], ranked))
+        cells.append(list(COLUMNS["time"].compute(ranked, shown)))
     rows = tuple(
         Row(tuple(column[number] for column in cells), board.trial_keys(at), board.coordinates(at).method_where())
         for number, at in enumerate(shown)

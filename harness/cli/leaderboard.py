@@ -38,7 +38,7 @@ def leaderboard(
     column: Annotated[list[str] | None, typer.Option(help="Show these columns or metrics, in this order; may be repeated.")] = None,
     columns_from: Annotated[Path | None, typer.Option(help="A Python file that defines more columns (docs/reports.md).")] = None,
     missing: Annotated[str, typer.Option(help="How failed and missing results count: drop, worst or impute.")] = "drop",
-    all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Add every other metric.")] = False,
+    all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Add every other metric, and the time of a trial.")] = False,
     old_versions: Annotated[bool, typer.Option("--old-versions", help="Also show older versions of tasks and methods.")] = False,
     baseline: Annotated[str, typer.Option(help="Add paired differences from this method (NAME or NAME:param=value).")] = "",
     test: Annotated[str, typer.Option(help="The paired test of --baseline: t, wilcoxon or permutation.")] = "t",
