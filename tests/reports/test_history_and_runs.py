@@ -13,12 +13,19 @@ from test_pages_and_scale import part
 
 from db.ledger import Ledger
 from db.records import Attempt, Catalogue, Environment, Run
-from reports.document import Code, Facts, Table
+from reports.document import Cell, Code, Facts, Table
 from reports.history import histories
 from reports.questions import Filter
 from reports.report import report
 
 PLACE = (TASK, "{}", "{}")
+
+
+def column(table: object, key: str) -> list[Cell]:
+    """The cells of one column of a history."""
+    assert isinstance(table, Table)
+    at = [one.key for one in table.columns].index(key)
+    return [row.cells[at] for row in table.rows]
 
 
 def test_history_compares_each_commit_with_the_one_before_like_scipy(empty_ledger: Ledger) -> None:
@@ -29,11 +36,11 @@ def test_history_compares_each_commit_with_the_one_before_like_scipy(empty_ledge
     found = histories(empty_ledger, {"toy/a": {PLACE}, "toy/b": {PLACE}})
     table = found["toy/b"][0]
     assert isinstance(table, Table)
-    assert [row.cells[3].text for row in table.rows] == ["aaaa1111", "bbbb2222", "cccc3333"]
-    assert [row.cells[5].value for row in table.rows] == pytest.approx(
+    assert [cell.text for cell in column(table, "commit")] == ["aaaa1111", "bbbb2222", "cccc3333"]
+    assert [cell.value for cell in column(table, "mean")] == pytest.approx(
         [np.mean(LOSS["b"]), np.mean(LOSS["b"]) + 0.05, np.mean(LOSS["b"]) + 0.045]
     )
-    first, second, third = (row.cells[8] for row in table.rows)
+    first, second, third = column(table, "change")
     assert (first.text, second.value, second.tone) == ("–", pytest.approx(0.05), "bad")
     interval = ss.ttest_rel(LOSS["b"] + 0.01 * np.arange(10), LOSS["b"] + 0.05).confidence_interval()
     assert (third.low, third.high) == pytest.approx((interval.low, interval.high))
@@ -50,7 +57,7 @@ def test_history_follows_versions_and_leaves_out_what_never_changed(empty_ledger
     assert list(histories(empty_ledger, {"toy/a": {PLACE}, "toy/b": {PLACE}})) == ["toy/a"]
     section = part(report(empty_ledger), "method-toy-2f-a")
     table = next(block for block in section.blocks if isinstance(block, Table) and block.caption == "History")
-    assert [row.cells[2].text for row in table.rows] == ["v1 on v1", "v2 on v1"]
+    assert [cell.text for cell in column(table, "version")] == ["v1 on v1", "v2 on v1"]
     assert not any(
         isinstance(block, Table) and block.caption == "History" for block in part(report(empty_ledger), "method-toy-2f-b").blocks
     )
@@ -60,7 +67,7 @@ def test_history_is_narrowed_like_the_report(empty_ledger: Ledger) -> None:
     rerun(empty_ledger, "one", "aaaa1111", "h", results())
     rerun(empty_ledger, "two", "bbbb2222", "h", results(shift=0.05))
     found = histories(empty_ledger, {"toy/b": {PLACE}}, Filter(where=("seed<4",)))
-    assert [row.cells[7].value for row in found["toy/b"][0].rows] == [4, 4]  # type: ignore[union-attr]
+    assert [cell.value for cell in column(found["toy/b"][0], "n")] == [4, 4]
     assert histories(empty_ledger, {"toy/b": {(TASK, '{"other":1}', "{}")}}) == {}
 
 
@@ -108,5 +115,5 @@ def test_commits_with_other_changes_in_the_work_tree_are_marked(empty_ledger: Le
         [dirty],
     )
     table = histories(empty_ledger, {"toy/a": {PLACE}})["toy/a"][0]
-    assert [row.cells[3].text for row in table.rows] == ["aaaa1111", "aaaa1111+"]  # type: ignore[union-attr]
-    assert table.rows[1].cells[8].text == "none"  # type: ignore[union-attr]
+    assert [cell.text for cell in column(table, "commit")] == ["aaaa1111", "aaaa1111+"]
+    assert column(table, "change")[1].text == "none"
