@@ -200,15 +200,28 @@ def _decisions(ledger: Ledger, only: Sequence[str], narrow: Filter) -> dict[str,
 
 
 def _verdicts(decided: Mapping[str, Sequence[Decision]]) -> Table:
-    """How many claims of each family have which status."""
-    heads = [Column("family", "family"), Column("claims", "claims", "right"), *(Column(status, status, "right") for status in TONES)]
+    """How many claims of each family have which status; negative controls are counted apart."""
+    heads = (
+        Column("family", "family"),
+        *(Column(status, status, "right") for status in TONES),
+        Column("controls", "controls", "right", doc="Statements that are expected not to hold."),
+        Column("surprising", "of them supported", "right", doc="These cast doubt on their task."),
+    )
     rows = []
     for family, decisions in decided.items():
-        counts = Counter(one.status for one in decisions)
-        cells = [Cell(str(counts[status] or ""), counts[status], tone=TONES[status]) for status in TONES]
-        name = Cell(title(family), title(family), href=f"#{anchor('claims-part', family)}")
-        rows.append(Row((name, Cell(str(len(decisions)), len(decisions)), *cells)))
-    return dense(Table("verdict-counts", "Verdicts on the papers' claims", tuple(heads), tuple(rows)))
+        counts = Counter(one.status for one in decisions if not one.definition.control)
+        controls, surprising = sum(one.definition.control for one in decisions), sum(one.surprising for one in decisions)
+        rows.append(
+            Row(
+                (
+                    Cell(title(family), title(family), href=f"#{anchor('claims-part', family)}"),
+                    *(Cell(str(counts[status] or ""), counts[status], tone=tone) for status, tone in TONES.items()),
+                    Cell(str(controls or ""), controls, tone="muted"),
+                    Cell(str(surprising or ""), surprising, tone="bad"),
+                )
+            )
+        )
+    return dense(Table("verdict-counts", "Verdicts on the papers' claims", heads, tuple(rows)))
 
 
 def claims_page(decided: Mapping[str, Sequence[Decision]], titles: Mapping[int, str]) -> list[Section]:

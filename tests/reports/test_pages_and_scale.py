@@ -87,6 +87,18 @@ def test_claims_page_links_to_the_explanation_with_data_and_sql(document: Docume
     assert found == {key for one in data.rows for key in one.trials}  # type: ignore[union-attr]
 
 
+def test_the_overview_counts_verdicts_without_controls(tmp_path: Path) -> None:
+    with sample(tmp_path / "claims.db") as filled:
+        control = {**CLAIM, "id": "control", "a": CLAIM["b"], "b": CLAIM["a"], "control": True}
+        filled.write_catalogue(Catalogue(claims=[claim_row(one, "robust_training") for one in (CLAIM, control)]))
+        [table] = [one for one in report(filled).tables() if one.id == "verdict-counts"]
+    assert {column.key: cell.text for column, cell in zip(table.columns, table.rows[0].cells, strict=True)} == {
+        "family": "Robust training",
+        "supported": "1",
+        "controls": "1",
+    }
+
+
 def test_values_that_did_not_repeat_are_reported(empty_ledger: Ledger) -> None:
     from sample_ledger import ENVIRONMENT, NOW, trial_of
 
