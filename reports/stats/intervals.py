@@ -65,7 +65,7 @@ def t_intervals(matrix: Floats, level: float = 0.95, bounds: Bounds = FREE) -> M
     """
     present = ~np.isnan(matrix)
     n = present.sum(axis=1).astype(np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # values near 1e300 have an infinite spread
         mean = np.where(present, matrix, 0.0).sum(axis=1) / n
         deviations = np.where(present, matrix - mean[:, None], 0.0)
         sd = np.sqrt((deviations**2).sum(axis=1) / (n - 1))
