@@ -44,9 +44,12 @@ def main() -> int:
     extras = frozenset(distribution("assay-bench").metadata.get_all("Provides-Extra") or ())
     pinned, missing = closure("assay-bench", extras)
     del pinned["assay-bench"]
+    file = ROOT / "constraints.txt"
+    known = dict(line.split("==") for line in file.read_text().splitlines() if "==" in line)
+    kept = {name: known[name] for name in missing & known.keys()}
     if missing:
-        print(f"Not installed, so not pinned: {', '.join(sorted(missing))}.", file=sys.stderr)
-    (ROOT / "constraints.txt").write_text(HEADER + "".join(f"{name}=={version}\n" for name, version in sorted(pinned.items())))
+        print(f"Not installed, so pinned as before or not at all: {', '.join(sorted(missing))}.", file=sys.stderr)
+    file.write_text(HEADER + "".join(f"{name}=={version}\n" for name, version in sorted((pinned | kept).items())))
     return 0
 
 
