@@ -97,6 +97,8 @@ def test_filter_keeps_rows_with_every_word_and_says_how_many(browser: Any, table
 
 
 def test_every_cell_shows_the_same_sql_as_the_library_and_it_selects_its_trials(browser: Any, files: tuple[Path, Path], table: str) -> None:
+    for button in browser.find_elements("css selector", ".page.open button.columns"):
+        button.click()
     with open_ledger(str(files[1]), read_only=True) as ledger:
         [board] = load_boards(ledger, Question("quantization"))
         for at, metric in ((0, "bits_per_byte_increase"), (5, "output_error")):
