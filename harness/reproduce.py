@@ -117,7 +117,8 @@ def repeatable(ledger: Ledger, registry: Registry, key: str) -> Repeatable:
     task = resolve(task_class, json.loads(row["task_params"]), f"task {row['task']}")
     if task.data_fingerprint() != row["data_fingerprint"]:
         raise CannotReproduce(f"Trial {key[:12]} read other data than this machine has (fingerprint {row['data_fingerprint'][:12]}).")
-    metrics = {row["metric"]: _number(row) for row in ledger.query("SELECT * FROM scores WHERE trial = :key", {"key": key}).to_pylist()}
+    scores = ledger.query("SELECT metric, value, kind FROM scores WHERE trial = :key", {"key": key}).to_pylist()
+    metrics = {score["metric"]: _number(score) for score in scores}
     curves: dict[str, dict[float, float]] = {}
     for point in ledger.query("SELECT metric, step, value, kind FROM curves WHERE trial = :key", {"key": key}).to_pylist():
         curves.setdefault(point["metric"], {})[point["step"]] = _number(point)
