@@ -6,7 +6,7 @@ import gc
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from harness.progress_events import (
 )
 from harness.queueing import CALL_BUDGET, Costs, Item, ReadyQueue, group_items
 from harness.recorder import GROUP_ATTEMPTS, Recorder
-from harness.settling import Settler
+from harness.settling import Settler, Summary
 from harness.signals import NeverStop, StopRequest
 
 #: The longest the loop sleeps: limits, commits and Ctrl-C are looked at this often.
@@ -47,20 +47,6 @@ BARREN_LOSSES = 20
 
 #: Calls of lost workers whose results would still be taken if they came.
 GHOSTS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How a run ended. `done` and `failed` count trials of the plan's `todo` (ended here or by another coordinator), `left` the rest.
-    `attempts` counts the attempts of this run by outcome."""
-
-    attempts: Mapping[Outcome, int]
-    done: int
-    failed: int
-    left: int
-    interrupted: bool
-    seconds: float
-    spooled: bool = False  #: results wait in the spool, because the ledger was not to be reached
 
 
 @dataclass(slots=True)

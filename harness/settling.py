@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
 
@@ -15,6 +16,20 @@ from harness.outcomes import History, decide
 from harness.planned import PlannedTrial
 from harness.progress_events import ProgressEvent, TrialElsewhere, TrialFinished, TrialRetried
 from harness.recorder import Recorder
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a run ended. `done` and `failed` count trials of the plan's `todo` (ended here or by another coordinator), `left` the rest.
+    `attempts` counts the attempts of this run by outcome."""
+
+    attempts: Mapping[Outcome, int]
+    done: int
+    failed: int
+    left: int
+    interrupted: bool
+    seconds: float
+    spooled: bool = False  #: results wait in the spool, because the ledger was not to be reached
 
 
 class Settler:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from harness.engines.base import Engine, EngineSettings
     from harness.planned import Plan, PlannedTrial
     from harness.resolve import Config, What
-    from harness.scheduler import Summary
+    from harness.settling import Summary
     from harness.suite import LoadedSuite
 
 EngineName = Literal["ray", "process", "inline"]
