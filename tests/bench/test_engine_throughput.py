@@ -18,6 +18,7 @@ from harness.engines import ray as ray_engine
 from harness.engines.base import EngineSettings
 from harness.progress_events import TrialFinished
 from harness.scheduler import run_plan
+from tests.bench.processor_time import Meter
 from tests.harness.conftest import local_ray  # noqa: F401
 from tests.harness.toys import start_run, toy_plan, toys
 
@@ -26,8 +27,9 @@ pytestmark = [pytest.mark.bench, pytest.mark.usefixtures("local_ray"), pytest.ma
 WORKERS = 2
 
 
-def raw(trials: int, per_call: int, in_flight: int, store: Callable[[list], None] = lambda results: None) -> float:
+def raw(trials: int, per_call: int, in_flight: int, store: Callable[[list], None] = lambda results: None, meter=None) -> float:
     """Trials per second of bare pipelined actors. `store` gets the results of each call as they come."""
+    meter = meter or Meter()
     import ray
 
     @ray.remote(num_cpus=1)
@@ -39,6 +41,7 @@ def raw(trials: int, per_call: int, in_flight: int, store: Callable[[list], None
     ray.get([actor.run.remote([0]) for actor in actors])
     calls = [list(range(start, min(start + per_call, trials))) for start in range(0, trials, per_call)][::-1]
     pending = {}
+    meter.start()
     began, turn = time.perf_counter(), 0
     while calls or pending:
         while calls and len(pending) < in_flight:
@@ -49,12 +52,13 @@ def raw(trials: int, per_call: int, in_flight: int, store: Callable[[list], None
             del pending[ref]
             store(ray.get(ref))
     rate = trials / (time.perf_counter() - began)
+    meter.stop()
     for actor in actors:
         ray.kill(actor)
     return rate
 
 
-def raw_with_sqlite(folder: Path, trials: int, per_call: int, in_flight: int, per_commit: int) -> float:
+def raw_with_sqlite(folder: Path, trials: int, per_call: int, in_flight: int, per_commit: int, meter=None) -> float:
     """The same with a driver that writes what Assay must write at least: attempt, state, three values. `trials` is a multiple of
     `per_commit`."""
     connection = sqlite3.connect(folder / "raw.db", isolation_level=None)
@@ -81,19 +85,23 @@ def raw_with_sqlite(folder: Path, trials: int, per_call: int, in_flight: int, pe
         connection.execute("COMMIT")
         waiting.clear()
 
-    rate = raw(trials, per_call, in_flight, store)
+    rate = raw(trials, per_call, in_flight, store, meter)
     assert connection.execute("SELECT COUNT(*) FROM measurement").fetchone() == (3 * trials,)
     connection.close()
     return rate
 
 
-def assay(folder: Path, trials: int, block: int, **options) -> float:
+def assay(folder: Path, trials: int, block: int, meter=None, **options) -> float:
     """Trials per second from the first result to the last commit."""
     times: list[float] = []
 
     def hear(event):
         if isinstance(event, TrialFinished):
+            if meter and not times:
+                meter.start()
             times.append(time.perf_counter())
+            if meter and len(times) == trials:
+                meter.stop()
 
     # Throughput is asked for, not how fast the expectation of one second per trial is unlearned.
     plan = toy_plan(toys("ok", range(trials), task="noop", task_params={"block": block}, expect=1e-4))
@@ -165,6 +173,18 @@ def test_noop_trials_against_raw_ray_without_a_store(tmp_path, monkeypatch):
     monkeypatch.setattr(queueing, "CALL_UNITS", 10)
     ratio = compare(tmp_path, lambda folder, block: assay(folder, 5000, block, group_attempts=100), lambda folder: raw(5000, 10, 8))
     assert ratio >= 0.5, f"ratio {ratio:.2f}"
+
+
+@pytest.mark.parametrize(("per_call", "per_commit", "trials"), [(10, 100, 10_000), (1, 1, 3000)], ids=["10 a call", "one at a time"])
+def test_processor_time_against_raw_ray_with_an_sqlite_writer(tmp_path, monkeypatch, per_call, per_commit, trials):
+    """Where the time goes, and the ratio of processor times, which holds on a busy machine, too."""
+    in_flight(monkeypatch, 8)
+    monkeypatch.setattr(queueing, "CALL_UNITS", per_call)
+    ours, theirs = Meter(), Meter()
+    raw_with_sqlite(tmp_path, trials, per_call, 8, per_commit, theirs)
+    assay(tmp_path, trials, 1, ours, group_attempts=per_commit)
+    print(f"processor time per trial: assay {ours.microseconds(trials)}, peer {theirs.microseconds(trials)}")
+    assert theirs.used.total() / ours.used.total() >= 0.6
 
 
 def test_cost_per_trial_does_not_grow_with_their_number(tmp_path):
