@@ -1,5 +1,5 @@
-"""Processor time of a coordinator and of all processes below it, by what they are: it tells where the time of a trial goes, and a busy machine
-disturbs it less than a clock."""
+"""Processor time of a coordinator and of all processes below it, by what they are: it tells where the time of a trial goes, and other work
+on the machine disturbs it less than a clock."""
 
 from __future__ import annotations
 
