@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from statistics import fmean, stdev
 from typing import Any
 
 import pytest
@@ -35,6 +36,21 @@ class ResultConformance(Conformance):
         assert started.record([first], [ENVIRONMENT]) == 0
         assert self.rows(started, "SELECT attempts FROM trials") == [{"attempts": 1}]
         assert self.rows(started, "SELECT n FROM leaderboard WHERE metric = 'loss'") == [{"n": 1}]
+
+    def test_totals_do_not_depend_on_how_attempts_were_grouped(self, started: Ledger) -> None:
+        trials = {method: [trial(seed, method) for seed in range(60)] for method in ("demo/alone", "demo/group", "demo/some")}
+        values = [float("nan") if seed % 20 == 3 else 0.1 * seed**2 for seed in range(60)]
+        for method, size in (("demo/alone", 1), ("demo/group", 60), ("demo/some", 7)):
+            started.submit("run-1", trials[method])
+            results = [attempt(of, {"loss": value, "more": -value}) for of, value in zip(trials[method], values, strict=True)]
+            for first in range(0, 60, size):
+                started.record(results[first : first + size], [ENVIRONMENT])
+        finite = [value for value in values if value == value]
+        for metric, sign in (("loss", 1.0), ("more", -1.0)):
+            rows = self.rows(started, "SELECT n, mean, sd FROM leaderboard WHERE metric = :metric", metric=metric)
+            assert [row["n"] for row in rows] == [57] * 3
+            assert [row["mean"] for row in rows] == pytest.approx([sign * fmean(finite)] * 3)
+            assert [row["sd"] for row in rows] == pytest.approx([stdev(finite)] * 3)
 
     def test_done_stays_done_whatever_arrives_late(self, started: Ledger) -> None:
         one = trial(0)

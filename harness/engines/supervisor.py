@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 from harness.engines.base import CallEnded, Shape
 from harness.engines.child import TICK_SECONDS
 from harness.engines.crew import Crew
+from harness.engines.switchboard import REDIAL_SECONDS
 from harness.engines.wire import Line, Load, Rows, wait
 
 #: Calls whose answers are kept, because they may have been lost on the way: more are never here at a time.
@@ -131,7 +133,7 @@ class Supervisor(threading.Thread):
             line.close()
             self._line = None
             self._on_line.clear()  # the coordinator asks for these answers through Ray
-            self._connect()
+            self._connect(REDIAL_SECONDS)  # not at once: perhaps it has been hung up on because nobody wants it any more
 
     def _deliver(self, events: Sequence[Rows | CallEnded]) -> None:
         if not events:
@@ -175,10 +177,11 @@ class Supervisor(threading.Thread):
         with suppress(BlockingIOError):  # it has reason enough to wake
             os.write(self._wake_write, b"!")
 
-    def _connect(self) -> None:
+    def _connect(self, pause: float = 0.0) -> None:
         """Get a line, beside the work."""
 
         def connect() -> None:
+            time.sleep(pause)
             if (line := self._dial(lambda: not self._closing)) is not None:
                 self._post(line)
 

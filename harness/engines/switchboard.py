@@ -21,7 +21,7 @@ from harness.engines.wire import Line
 STRANGER_SECONDS, STRANGERS = 10.0, 64
 
 #: Between two attempts of an actor to reach its coordinator, and how long one may take.
-REDIAL_SECONDS, DIAL_SECONDS = 5.0, 5.0
+REDIAL_SECONDS, DIAL_SECONDS = 0.5, 5.0
 
 TOKEN_BYTES = 32
 

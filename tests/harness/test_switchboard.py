@@ -99,13 +99,13 @@ def test_a_line_that_breaks_costs_no_trial_and_is_replaced(bench):
     cuts: list[int] = []
 
     def cut(event):
-        if isinstance(event, TrialFinished) and len(bench.heard(TrialFinished)) in (20, 60):
+        if isinstance(event, TrialFinished) and len(bench.heard(TrialFinished)) in (20, 100):
             lines = [actor.line for actor in engine._pools.actors if actor.line is not None]
             cuts.append(len(lines))
             for line in lines:
                 line._sock.shutdown(socket.SHUT_RDWR)
 
-    plan = toy_plan(toys("ok", range(150), seconds=0.02, expect=0.02), toys("bad", how="exits"))
+    plan = toy_plan(toys("ok", range(150), seconds=0.05, expect=0.05), toys("bad", how="exits"))
     summary = bench.run(plan, engine=engine, on_event=cut)
     assert (summary.done, summary.failed, summary.left) == (150, 1, 0)
     assert len(cuts) == 2, "there were lines to cut"
