@@ -51,16 +51,19 @@ class Demand:
             return False
         return self.types is None or fitting(shape, self.types) > 0
 
-    def saturated(self, shape: Shape, idle: bool, carried: int) -> None:
-        """Note whether a worker of this shape is idle while a call waits, and how many workers the nodes carry."""
-        if idle:
-            self._busy.pop(shape, None)
-        elif self._busy.get(shape, (0.0, -1))[1] != carried:
+    def idle(self, shape: Shape) -> None:
+        """A worker of this shape has nothing to do."""
+        self._busy.pop(shape, None)
+
+    def busy(self, shape: Shape, carried: int) -> None:
+        """A call waits, and no worker of this shape is idle; the nodes carry so many."""
+        if self._busy.get(shape, (0.0, -1))[1] != carried:
             self._busy[shape] = time.monotonic(), carried
 
     def extra(self, shape: Shape, carried: int) -> int:
         """How many workers more than the nodes carry should wait for new ones: one where none fits, as many again after a busy while."""
-        if carried and time.monotonic() - self._busy.get(shape, (time.monotonic(), 0))[0] < BUSY_SECONDS:
+        now = time.monotonic()
+        if carried and (shape.exclusive or now - self._busy.get(shape, (now, 0))[0] < BUSY_SECONDS):
             return 0
         if not self.can_carry(shape):
             return 0

@@ -29,6 +29,7 @@ def refusal(shape: Shape, nodes: Iterable[Node], types: Iterable[Node] | None = 
         return "; ".join(dict.fromkeys(", ".join(f"{node.get(name, 0.0):g} {name}" for name in wanted) for node in nodes))
 
     asked = ", ".join(f"{amount:g} {name}" for name, amount in wanted.items())
-    ever = "" if types is None else f", nor can any that its autoscaler may start (they have: {amounts(types) or 'nothing'})"
+    known = f" (they have: {found})" if types is not None and (found := amounts(types)) else ""
+    ever = "" if types is None else f", nor can any that its autoscaler may start{known}"
     now = f"No node of the Ray cluster can carry a worker with {asked} (the nodes have: {amounts(nodes)})"
     return f"{now}{ever}; lower `resources` in the suite."

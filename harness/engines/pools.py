@@ -162,8 +162,9 @@ class Pools:
         """The actor that should take a call now, if there is one; otherwise the pool grows if it can."""
         pool = [actor for actor in self.actors if actor.shape == call.shape and not self._in_the_way(actor)]
         idle = [actor for actor in pool if actor.up and not actor.calls]
-        self._demand.saturated(call.shape, bool(idle), fitting(call.shape, self._nodes().values()))
-        if not idle:
+        if idle:
+            self._demand.idle(call.shape)
+        else:
             self._adjust(call.shape, pool)
         pool = [actor for actor in pool if actor.up]
         candidates = idle or [actor for actor in pool if actor.has_room(call)]
@@ -187,8 +188,8 @@ class Pools:
             # The smallest that will do: the others go on with what can be shared. Always the same, so that clocks can be compared.
             able = [(node.get("CPU", 0.0), name) for name, node in self._nodes().items() if fitting(shape, [node])]
             self._reserved = min(able)[1] if able else None
-            for actor in [actor for actor in self.actors if not actor.up]:
-                self.end(actor)  # it may be about to start there
+            for actor in [actor for actor in self.actors if not actor.up or (actor.shape.exclusive and not actor.calls)]:
+                self.end(actor)  # it may be about to start there, or does not hold the whole node
         for actor in [actor for actor in self.actors if self._in_the_way(actor) and not actor.calls]:
             self.end(actor)
 
@@ -255,6 +256,7 @@ class Pools:
     def _adjust(self, shape: Shape, pool: list[Actor]) -> None:
         """Start another actor where there is room; end those that wait for a node that is gone."""
         carried = fitting(shape, self._nodes().values())
+        self._demand.busy(shape, carried)
         room = (self._room(shape) if carried or not self._demand.grows else 0) + self._demand.extra(shape, carried)
         if self._settings.workers:
             room = min(room, self._settings.workers)

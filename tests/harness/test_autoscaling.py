@@ -137,20 +137,24 @@ def test_one_more_is_asked_for_where_none_fits_and_as_many_again_after_a_busy_wh
     monkeypatch.setattr(demand.time, "monotonic", lambda: clock[0])
     four = Shape(cpus=4)
     assert known.extra(four, 0) == 1
-    known.saturated(four, False, 3)
+    known.busy(four, 3)
     assert known.extra(four, 3) == 0
     clock[0] += BUSY_SECONDS
     assert known.extra(four, 3) == 3
-    known.saturated(four, False, 6)  # nodes have come: these must be busy for a while first
+    known.busy(four, 6)  # nodes have come: these must be busy for a while first
     assert known.extra(four, 6) == 0
     clock[0] += BUSY_SECONDS
     assert known.extra(four, 6) == 6
-    known.saturated(four, True, 6)
+    known.idle(four)
     assert known.extra(four, 6) == 0
-    known.saturated(Shape(gpus=1), False, 2)
+    known.busy(Shape(gpus=1), 2)
     clock[0] += BUSY_SECONDS
     assert known.extra(Shape(gpus=1), 2) == 2
     assert known.extra(Shape(gpus=2), 0) == 0
+    alone = Shape(cpus=4, exclusive=True)
+    known.busy(alone, 3)
+    clock[0] += BUSY_SECONDS
+    assert known.extra(alone, 3) == 0, "there is one such worker at a time"
 
 
 def test_a_cluster_without_autoscaler_does_not_grow() -> None:
