@@ -7,7 +7,7 @@ any claim that fails is ever called supported is at most 5 %, and that any claim
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from db.ledger import Ledger
@@ -49,12 +49,25 @@ def undecided(
     levels: Sequence[Look],
 ) -> list[OpenClaim]:
     """The same for what has been gathered already."""
+    *_, last = after_each(definitions, material, configs, seeds, levels)
+    return last
+
+
+def after_each(
+    definitions: Sequence[Definition],
+    material: Material,
+    configs: Collection[Config],
+    seeds: Mapping[tuple[str, str], Sequence[int]],
+    levels: Sequence[Look],
+) -> Iterator[list[OpenClaim]]:
+    """The open claims before the first look, and after each."""
     asked = {definition.id: needed for definition in definitions if (needed := _configs(definition, material)) and needed <= set(configs)}
     still_open = [definition for definition in definitions if definition.id in asked]
+    yield [OpenClaim(definition.id, asked[definition.id]) for definition in still_open]
     for look in levels:
         here = _first(material, seeds, look.seeds)
         still_open = [definition for definition in still_open if not _closed(definition, here, look, len(asked))]
-    return [OpenClaim(definition.id, asked[definition.id]) for definition in still_open]
+        yield [OpenClaim(definition.id, asked[definition.id]) for definition in still_open]
 
 
 def _closed(definition: Definition, material: Material, look: Look, claims: int) -> bool:

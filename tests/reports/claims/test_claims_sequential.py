@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from test_verdicts import TASK, definition, material
 
+from reports.claims import outcome
 from reports.claims.definition import Definition, parse
 from reports.claims.evidence import Material, select
 from reports.claims.kinds import KIND_TESTS
-from reports.claims.sequential import Config, OpenClaim, undecided
+from reports.claims.sequential import Config, OpenClaim, after_each, undecided
 from reports.claims.verdicts import words
 from reports.stats.sequential import looks
 
-LEVELS = looks(8, 40)
-SEEDS: Mapping[tuple[str, str], Sequence[int]] = {(TASK, "{}"): list(range(40))}
+LEVELS = looks(8, 27)
+SEEDS: Mapping[tuple[str, str], Sequence[int]] = {(TASK, "{}"): list(range(27))}
 
 
 def claims(*declared: Mapping[str, Any]) -> list[Definition]:
@@ -35,28 +37,39 @@ def still_open(declared: Sequence[Definition], of: Material, looks_taken: int = 
     return undecided(declared, of, configs(of), SEEDS, LEVELS[:looks_taken])
 
 
-def four(gap: float, rng: np.random.Generator, n: int = 40) -> Material:
-    """toy/a and three rivals whose losses are `gap` above its own, on average."""
-    return material({"loss": {"a": rng.standard_normal(n), **{name: gap + rng.standard_normal(n) for name in "bde"}}})
+def four(gap: float, rng: np.random.Generator, n: int = 27) -> dict[str, np.ndarray]:
+    """Losses of toy/a and of three rivals, `gap` above its own on average."""
+    return {"a": rng.standard_normal(n), **{name: gap + rng.standard_normal(n) for name in "bde"}}
 
 
 THREE = claims(*(definition(id=name, margin=1.0, b={"method": f"toy/{name}", "params": {}}) for name in "bde"))
 
 
-def ever(word: str, of: Material) -> bool:
-    """Whether a claim was closed with this verdict: it is one that closes at some look, and its evidence points that way."""
-    closed = {one.id for one in THREE} - {one.claim for one in still_open(THREE, of)}
-    effects = {one.id: KIND_TESTS[one.kind](select(one, of)) for one in THREE if one.id in closed}
-    return any((found.p_support < found.p_refute) == (word == "supported") for found in effects.values())
+def verdicts(values: Mapping[str, np.ndarray]) -> set[str]:
+    """The words with which claims are closed at any look."""
+    of = material({"loss": values})
+    before, *after = [{one.claim for one in found} for found in after_each(THREE, of, configs(of), SEEDS, LEVELS)]
+    found = set()
+    for look, now in zip(LEVELS, after, strict=True):
+        seen = material({"loss": {name: row[: look.seeds] for name, row in values.items()}})
+        for claim in (claim for claim in THREE if claim.id in before - now):
+            then = KIND_TESTS[claim.kind](select(claim, seen))
+            found.add("supported" if then.p_support < then.p_refute else "refuted")
+        before = now
+    return found
 
 
-@pytest.mark.parametrize(("word", "level"), [("supported", 0.05), ("refuted", 0.01)])
-def test_simulated_chance_that_a_claim_at_its_margin_is_ever_closed_stays_below_alpha(word: str, level: float) -> None:
-    """600 ledgers with three claims exactly at their margin (the least favourable truth of both hypotheses), looks from 8 to 40 seeds. The
-    Monte-Carlo error of a rate of 5 % is .9 %, of 1 % .4 %: three of them are allowed."""
+def test_simulated_chance_that_a_claim_at_its_margin_is_ever_closed_stays_below_alpha(monkeypatch: pytest.MonkeyPatch) -> None:
+    """300 ledgers with three claims exactly at their margin (the least favourable truth of both hypotheses), looks from 8 to 27 seeds. Sign
+    flips, which can only veto, are left out: they take most of the time. The Monte-Carlo error of a rate of 5 % is 1.3 %, of 1 % .6 %;
+    three of them are allowed."""
+    monkeypatch.setattr(outcome, "sign_flip", lambda d, alternative: SimpleNamespace(p=0.0))
     rng = np.random.default_rng(11)
-    wrong = sum(ever(word, four(1.0, rng)) for _ in range(600))
-    assert wrong / 600 <= level + 3 * (level * (1 - level) / 600) ** 0.5
+    found = [verdicts(four(1.0, rng)) for _ in range(300)]
+    for word, level in (("supported", 0.05), ("refuted", 0.01)):
+        wrong = sum(word in words for words in found) / 300
+        assert wrong <= level + 3 * (level * (1 - level) / 300) ** 0.5, word
+    assert any(found), "the rule must be able to be wrong, or the test says nothing"
 
 
 def test_a_claim_with_a_clear_answer_is_closed_early_and_what_it_is_about_gets_no_more_seeds() -> None:
@@ -74,13 +87,13 @@ def test_once_closed_a_claim_stays_closed() -> None:
     values["b"][8:] = -99.0
     of = material({"loss": values})
     claim = THREE[0]
-    outcome = KIND_TESTS[claim.kind](select(claim, of))
-    assert words(claim, outcome, outcome.p_support, outcome.p_refute)[0] == "inconclusive"
+    end = KIND_TESTS[claim.kind](select(claim, of))
+    assert words(claim, end, end.p_support, end.p_refute)[0] == "inconclusive"
     assert claim.id not in {one.claim for one in still_open(THREE, of, 2)}
 
 
 def test_a_claim_whose_arm_nobody_has_run_or_that_is_about_other_configurations_is_nobodys_business() -> None:
-    of = four(1.0, np.random.default_rng(5))
+    of = material({"loss": four(1.0, np.random.default_rng(5))})
     missing = claims(definition(id="missing", b={"method": "toy/nobody", "params": {}}))
     assert still_open(missing, of) == []
     assert undecided(THREE, of, configs(of) - {(TASK, "{}", "toy/a", "{}")}, SEEDS, LEVELS) == []
