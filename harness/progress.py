@@ -164,10 +164,15 @@ class RunState:
         )
         eta = None if over else self.eta()
         left = f", about {format_duration(eta)} left" if eta else ""
-        rate = f", {self.finished / self.elapsed:.1f}/s" if self.finished and self.elapsed > 1 else ""
+        rate = f", {self.rate}" if self.rate else ""
         fixtures = f", building {', '.join(sorted(set(self.building.values())))}" if self.building else ""
         running = f", {self.working.running} in flight" if self.finished < self.todo and self.working.running and not over else ""
         return f"{self.before + self.done}/{self.total} done{failed}{running}{rate}{left}{fixtures}{'' if over else self.waits}"
+
+    @property
+    def rate(self) -> str:
+        """Trials per second so far; empty before there is one."""
+        return f"{self.finished / self.elapsed:.1f}/s" if self.finished and self.elapsed > 1 else ""
 
     @property
     def waits(self) -> str:
@@ -298,7 +303,7 @@ class _LiveView:
             parts.append(("retried", state.retried, "yellow"))
         line = Text("  ").join(Text(f"{name} {count}", style=style) for name, count, style in parts)
         gpus = f"  GPUs in use {state.working.gpus:g}" if state.working.gpus else ""
-        line.append(f"  workers {state.working.workers}{gpus}", style="dim")
+        line.append(f"  {state.rate}  workers {state.working.workers}{gpus}", style="dim")
         if state.waits:
             line.append(state.waits, style="yellow")
         lines: list[RenderableType] = [grid, line]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 from pathlib import Path
 from typing import Any
 
 from harness.engines.base import EngineSettings
 from harness.errors import EngineError
+
+#: How long a head node may take to answer the first knock.
+KNOCK_SECONDS = 10.0
 
 _OBJECT_STORE_BYTES = 256 << 20  #: results are kilobytes
 
@@ -30,9 +34,12 @@ class Connection(threading.Thread):
     def wait(self) -> None:
         """Return when it is connected. Raises EngineError with the reason when it can't be."""
         self._done.wait()
+        if isinstance(self._error, EngineError):
+            raise self._error
         if self._error is not None:
             where = f"the Ray cluster at {self._settings.address}" if self._settings.address else "a local Ray"
-            raise EngineError(f"Can't reach {where}: {self._error}; `--engine process` runs without Ray.") from self._error
+            said = " ".join(str(self._error).split()).rstrip(".")
+            raise EngineError(f"Can't reach {where}: {said}; `--engine process` runs without Ray.") from self._error
 
     def close(self) -> None:
         """Disconnect, and end a Ray that was started here."""
@@ -47,6 +54,7 @@ class Connection(threading.Thread):
         settings, common = self._settings, {"log_to_driver": False, "logging_level": "ERROR"}
         try:
             if settings.address:
+                knock(settings.address)
                 self._ray.init(address=settings.address, **common)
             else:
                 self._ray.init(
@@ -60,3 +68,17 @@ class Connection(threading.Thread):
             self._error = error
         self._done.set()
         self._over.wait()
+
+
+def knock(address: str) -> None:
+    """Raise EngineError when nothing listens at HOST:PORT: Ray itself would try for minutes, and not say so in words."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not port.isdigit():
+        return  # "auto": Ray knows at once
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
+    except OSError as error:
+        raise EngineError(
+            f"Nothing answers at {address} ({error.strerror or error}); --address takes the address of a Ray head node, by default its port"
+            " 6379, or auto for the cluster that this machine belongs to."
+        ) from None

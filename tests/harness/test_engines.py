@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from harness.engines import ENGINES, make_engine
 from harness.engines.base import Engine, EngineSettings, Shape
+from harness.engines.connection import knock
 from harness.errors import EngineError
 from harness.testing import EngineConformance
 
@@ -46,6 +48,12 @@ class TestRayEngine(EngineConformance):
 def test_process_engine_refuses_more_cpus_than_there_are(tmp_path):
     with pytest.raises(EngineError, match="asks for 3 CPUs"):
         make_engine("process").start(EngineSettings(str(tmp_path), workers=2), [Shape(cpus=3)])
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "[::1]:9", "no-such-host.invalid:6379"])
+def test_an_address_where_nothing_answers_is_said_at_once(address):
+    with pytest.raises(EngineError, match=rf"Nothing answers at {re.escape(address)} \(.+\); --address takes"):
+        knock(address)
 
 
 def test_unknown_engine_names_the_known():

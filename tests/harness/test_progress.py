@@ -104,7 +104,7 @@ def test_the_live_view_fits_the_terminal_and_shows_what_counts(run: Run, width: 
     shown = console.end_capture()
     assert max(map(len, shown.splitlines())) <= width
     words = " ".join(shown.split())
-    for part in ("done 5", "in flight 2", "quarantined 1", "workers 2", "GPUs in use 1.5", "waiting for nodes"):
+    for part in ("done 5", "in flight 2", "0.1/s", "quarantined 1", "workers 2", "GPUs in use 1.5", "waiting for nodes"):
         assert part in words, shown
     assert "toy: best so far one" in words
 
