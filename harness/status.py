@@ -28,7 +28,7 @@ class RunStatus:
     planned: int
     states: dict[str, int]
     outcomes: dict[str, int]
-    workers: int
+    workers: int  #: that were busy lately, on average
     per_second: float
     seconds_left: float | None
     last_attempt: str | None
@@ -55,7 +55,7 @@ def run_status(ledger: Ledger, run: str) -> RunStatus:
     (row,) = rows("SELECT * FROM runs WHERE run = :run")
     mine = "trial IN (SELECT trial FROM run_trials WHERE run = :run)"
     states = {item["state"]: item["n"] for item in rows(f"SELECT state, COUNT(*) AS n FROM trials WHERE {mine} GROUP BY state")}
-    attempts = rows("SELECT outcome, worker, finished FROM attempts WHERE run = :run")
+    attempts = rows("SELECT outcome, seconds, finished FROM attempts WHERE run = :run")
     ends = [_time(attempt["finished"]) for attempt in attempts]
     now = datetime.now(UTC) if row["status"] == "running" else max(ends, default=datetime.now(UTC))
     recent = [(end, attempt) for end, attempt in zip(ends, attempts, strict=True) if (now - end).total_seconds() <= RECENT_SECONDS]
@@ -75,7 +75,7 @@ def run_status(ledger: Ledger, run: str) -> RunStatus:
         planned=row["planned"],
         states=states,
         outcomes=outcomes,
-        workers=len({attempt["worker"] for _, attempt in recent}),
+        workers=max(1, round(sum(attempt["seconds"] for _, attempt in recent) / span)) if recent else 0,
         per_second=speed,
         seconds_left=open_trials / speed if speed and row["status"] == "running" else None,
         last_attempt=max(ends).isoformat(timespec="seconds") if ends else None,
