@@ -40,6 +40,7 @@ def serve(
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(100)  # whoever opens the address as soon as it is printed waits instead of being refused
     except OSError as error:
         raise EngineError(f"Can't listen on {host} port {port}: {error.strerror or error}; choose another with --port.") from error
     name = f"[{host}]" if ":" in host else host

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -247,3 +250,27 @@ def test_a_report_of_500_methods_answers_in_the_browser(browser: Any, tmp_path: 
     row = browser.find_element("xpath", f"//table[@id='{table}']/tbody/tr[not(@hidden)][td//a[substring-after(@href, '-method-')='499']]")
     browser.execute_script("arguments[0].querySelector('button[data-id]').click()", row)
     assert "method = 'fam/method-499'" in browser.find_element("css selector", "tr.why code").text
+
+
+def test_a_cell_of_the_live_page_leads_to_its_rows_without_a_complaint_of_the_browser(browser: Any, files: tuple[Path, Path]) -> None:
+    """The policy of `assay serve` (nonces, no inline script) lets the page work: a cell's SQL runs on the SQL page."""
+    command = [sys.executable, "-m", "harness.cli", "serve", "--port", "0", "--db", str(files[1])]
+    server = subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE, text=True)
+    try:
+        assert server.stderr is not None
+        address = re.search(r"http://\S+", server.stderr.readline())
+        assert address
+        browser.get_log("browser")
+        browser.get(f"{address[0]}#family-pruning")
+        browser.execute_script("document.querySelector('.page.open td button[data-id]').click()")
+        trials = browser.find_element("css selector", "tr.why .keys").text.split(": ")[1].split()
+        browser.execute_script("document.querySelector('tr.why a.copy').click()")
+        ui.WebDriverWait(browser, 30).until(lambda _: browser.find_elements("css selector", "#rows"))
+        assert set(trials) == set(column(browser, "rows", 3))
+        assert browser.find_element("css selector", "nav [aria-current=page]").text == "SQL"
+        assert browser.get_log("browser") == []
+    finally:
+        server.terminate()
+        server.wait(30)
+        if server.stderr is not None:
+            server.stderr.close()
