@@ -15,6 +15,10 @@ class BadQuestion(ReportError):
     """An unknown family, task, metric, column, policy or format; the text names the valid ones."""
 
 
+class NoSuchParam(BadQuestion):
+    """A condition on a param that nothing here has; another family may have it."""
+
+
 class NotPaired(ReportError):
     """A comparison without common (task, seed) pairs, or an unpaired test where pairs exist."""
 

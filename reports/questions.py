@@ -9,14 +9,16 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from db.ledger import Ledger
-from reports.errors import BadQuestion, NothingToReport
+from reports.errors import BadQuestion, NoSuchParam, NothingToReport
 from reports.params import plain
 from reports.provenance import literal
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,21 @@ def parse(condition: str) -> tuple[str, str, str]:
     return name, sign, wanted
 
 
+def each(families: Sequence[str], ask: Callable[[str], T]) -> dict[str, T]:
+    """What `ask` gives by family, without those of which nothing passes the filter. Where none is left it raises the reason: that no
+    trial fulfils it, or, where no family has the param at all, that."""
+    found: dict[str, T] = {}
+    refused: list[NothingToReport | NoSuchParam] = []
+    for name in families:
+        try:
+            found[name] = ask(name)
+        except (NothingToReport, NoSuchParam) as error:
+            refused.append(error)
+    if refused and not found:
+        raise next((error for error in refused if isinstance(error, NothingToReport)), refused[0])
+    return found
+
+
 def keep(rows: pa.Table, conditions: Sequence[str]) -> pa.Table:
     """The rows (columns task, task_params, method, method_params, seed) that fulfil all conditions; NothingToReport when none does."""
     for condition in conditions:
@@ -125,7 +142,7 @@ def _params(rows: pa.Table, condition: str, name: str, sign: str, wanted: str) -
         names |= params.keys()
         has[text] = _holds(sign, params[name], wanted, plain(params[name])) if name in params else None
     if name not in names:
-        raise BadQuestion(f"--where {condition!r}: no param is called {name!r}; params here: {', '.join(sorted(names)) or 'none'}.")
+        raise NoSuchParam(f"--where {condition!r}: no param is called {name!r}; params here: {', '.join(sorted(names)) or 'none'}.")
     pairs = zip(rows["method_params"].to_pylist(), rows["task_params"].to_pylist(), strict=True)
     return [any(has[text] for text in pair if has[text] is not None) for pair in pairs]
 

@@ -18,7 +18,7 @@ from reports.claims.page import TONES, explanation, paper_titles, verdict_table
 from reports.claims.verdicts import Decision, decide, families_with_claims
 from reports.curves import load_curves
 from reports.document import Block, Cell, Column, Document, Facts, Plot, Row, Section, Table, Text, dense
-from reports.errors import BadQuestion, NothingToReport
+from reports.errors import BadQuestion, NoSuchParam, NothingToReport
 from reports.first_places import first_places
 from reports.guard.page import board_pages
 from reports.leaderboard import board_table
@@ -27,7 +27,7 @@ from reports.numbers import duration
 from reports.pages import methods_page, tasks_page
 from reports.plots.build import family_palette, figures
 from reports.plots.specs import curve_metrics
-from reports.questions import EVERYTHING, Filter, keep
+from reports.questions import EVERYTHING, Filter, each, keep
 from reports.standings import Policy, Standing, standing
 
 #: Families with more measured cells show their primary metric only.
@@ -62,9 +62,10 @@ def report(
         raise BadQuestion(f"The ledger holds no results of a family {unknown[0]!r}; it holds {', '.join(held) or 'nothing yet'}.")
     chosen = [name for name in held if not only or name in only]
     narrow.check(ledger)
-    standings = {name: found for name in chosen if (found := _standings(ledger, name, policy, narrow))}
-    if narrow and not standings:
-        raise NothingToReport(f"No trial of {', '.join(chosen)} fulfils {narrow.text}.")
+    try:
+        standings = each(chosen, lambda name: _standings(ledger, name, policy, narrow))
+    except NothingToReport as error:
+        raise NothingToReport(f"No trial of {', '.join(chosen)} fulfils {narrow.text}.") from error
     pages = [family_page(ledger, name, standings[name], weights) for name in standings]
     titles = paper_titles(ledger)
     methods = methods_page(ledger, standings, titles, narrow)
@@ -83,11 +84,7 @@ def report(
 
 
 def _standings(ledger: Ledger, family: str, policy: Policy, narrow: Filter) -> list[Standing]:
-    """Empty where nothing of the family passes the filter."""
-    try:
-        return [standing(board, policy=policy) for board in load_boards(ledger, Question(family, only=narrow))]
-    except NothingToReport:
-        return []
+    return [standing(board, policy=policy) for board in load_boards(ledger, Question(family, only=narrow))]
 
 
 def _counts(ledger: Ledger, narrow: Filter) -> dict[str, dict[str, Any]]:
@@ -194,7 +191,7 @@ def _decisions(ledger: Ledger, only: Sequence[str], narrow: Filter) -> dict[str,
     out = {}
     for family in families_with_claims(ledger):
         if not only or family in only:
-            with suppress(NothingToReport):
+            with suppress(NothingToReport, NoSuchParam):
                 out[family] = list(decide(ledger, family, narrow))
     return out
 

@@ -33,6 +33,7 @@ def claims(
     from reports.claims.verdicts import decide, families_with_claims
     from reports.document import Document, Section
     from reports.errors import BadQuestion
+    from reports.questions import each
 
     if output not in FORMATS:
         raise BadQuestion(f"Unknown format {output!r}; choose one of {', '.join(FORMATS)}.")
@@ -42,7 +43,7 @@ def claims(
         families = [family] if family else families_with_claims(ledger)
         if not families:
             stderr().print("The ledger knows no claims yet; a run writes those of its families.")
-        decided = {name: decide(ledger, name, only) for name in families}
+        decided = each(families, lambda name: decide(ledger, name, only))
         titles = paper_titles(ledger) if explain else {}
         if record:
             ledger.record_verdicts([one.row() for group in decided.values() for one in group])

@@ -57,6 +57,7 @@ def leaderboard(
     from reports.errors import BadQuestion
     from reports.leaderboard import leaderboard as build
     from reports.plugins import load_entry_points, load_file
+    from reports.questions import each
     from reports.standings import Policy
 
     if effects and not baseline:
@@ -72,8 +73,8 @@ def leaderboard(
         families = [family] if family else list_families(ledger)
         if len(families) > 1 and output in ("json", "csv"):
             raise BadQuestion(f"One {output} document holds one family; name one of {', '.join(families)}.")
-        boards = {name: load_boards(ledger, Question(name, task, only, old_versions)) for name in families}
-    for name in families:
+        boards = each(families, lambda name: load_boards(ledger, Question(name, task, only, old_versions)))
+    for name in boards:
         document = build(
             name,
             boards[name],

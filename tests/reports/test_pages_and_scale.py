@@ -17,8 +17,10 @@ from db.ledger import Ledger
 from db.records import Attempt, Catalogue, Run
 from reports.boards import Board, Entry, Metric, Question, load_boards
 from reports.document import Document, Section, walk
+from reports.errors import BadQuestion, NothingToReport
 from reports.html import render as render_html
 from reports.leaderboard import board_table, leaderboard
+from reports.questions import Filter
 from reports.render import latex
 from reports.report import report
 from reports.standings import standing
@@ -85,6 +87,15 @@ def test_claims_page_links_to_the_explanation_with_data_and_sql(document: Docume
     with sample(tmp_path / "again.db") as ledger:
         found = {r["trial"] for r in ledger.query(sql).to_pylist()}
     assert found == {key for one in data.rows for key in one.trials}  # type: ignore[union-attr]
+
+
+def test_a_condition_on_a_param_of_one_family_narrows_the_report_to_it(ledger: Ledger) -> None:
+    found = report(ledger, narrow=Filter(where=("bits=4",)))
+    assert [one.title for one in found.sections if one.kind == "Families"] == ["Quantization"]
+    with pytest.raises(BadQuestion, match="no param is called 'bitz'"):
+        report(ledger, narrow=Filter(where=("bitz=4",)))
+    with pytest.raises(NothingToReport, match="fulfils bits=99"):
+        report(ledger, narrow=Filter(where=("bits=99",)))
 
 
 def test_the_overview_counts_verdicts_without_controls(tmp_path: Path) -> None:
