@@ -20,7 +20,7 @@ from torch import Tensor
 from kernels.bandits.compiling import kernel
 from kernels.quantization import simd, triton_paths
 from kernels.quantization.dequantize import check, dequantize4, dequantize4_reference
-from kernels.quantization.simd import fused, load, multiply, prefetch, splat, spread, total
+from kernels.quantization.simd import first_lane, fused, load, multiply, prefetch, splat, spread, total
 
 #: Weights of a block: 64 bytes of codes, one register.
 BLOCK = 128
@@ -28,8 +28,8 @@ BLOCK = 128
 TOP = 127 << 16
 #: Smallest unit of inputs: those below it lose bits or become 0, as on a processor that flushes subnormal numbers.
 TINY = float(np.finfo(np.float32).tiny)
-#: Bytes that prefetches run ahead: two pages, because the processor's own stop at the end of a page.
-AHEAD = 8192
+#: Bytes that prefetches run ahead: the processor's own stop at the end of a page.
+AHEAD = 4096
 #: Rows of a tile, in codes for several vectors (read once from memory) or dequantized: small enough for a second-level cache.
 TILE = 64
 
@@ -42,19 +42,22 @@ def gemv4_reference(packed: np.ndarray, scale: np.ndarray, zero: np.ndarray, x: 
 def gemv4(packed: np.ndarray, scale: np.ndarray, zero: np.ndarray, x: np.ndarray) -> np.ndarray:
     """The same in float32. Groups of 32, 64 or a multiple of 128 inputs are fast; in must be a multiple of twice the number of groups.
 
-    ValueError when shapes do not fit. The rounding of x is at most 2^-24 of the largest of its 8 neighbours.
+    Scales and zeros are read as float16 if both are stored so, else as float32. The rounding of x is at most 2^-24 of the largest of its 8
+    neighbours. ValueError when shapes do not fit.
     """
     check(packed, scale, zero)
     inputs, groups = 2 * packed.shape[1], scale.shape[1]
     if x.shape[-1] != inputs or x.ndim > 2:
         raise ValueError(f"Shapes do not fit: codes for {len(packed)} x {inputs}, x {x.shape}.")
     packed, x = np.ascontiguousarray(packed), np.ascontiguousarray(x, dtype=np.float32)
-    scale, zero = np.ascontiguousarray(scale, dtype=np.float32), np.ascontiguousarray(zero, dtype=np.float32)
+    stored = np.float16 if scale.dtype == zero.dtype == np.float16 else np.float32
+    scale, zero = np.ascontiguousarray(scale, dtype=stored), np.ascontiguousarray(zero, dtype=stored)
     rows = x.reshape(-1, inputs)
     out = np.empty((len(rows), len(packed)), dtype=np.float32)
     size = inputs // groups
     if simd.HAS_DOT and inputs % BLOCK == 0 and (size % BLOCK == 0 or size in (32, 64)) and bool(np.isfinite(rows).all()):
-        _whole(packed, scale, zero, rows, out)
+        bits = np.uint16 if stored == np.float16 else np.float32
+        _whole(packed, scale.view(bits), zero.view(bits), rows, out)
     else:
         buffer = np.empty((TILE, inputs), dtype=np.float32)
         for first in range(0, len(packed), TILE):
@@ -146,19 +149,14 @@ def _scales(scale: np.ndarray, place: int, share: int):  # type: ignore[no-untyp
 def _rows(
     packed: np.ndarray, scale: np.ndarray, zero: np.ndarray, limbs: np.ndarray, units: np.ndarray, sums: np.ndarray, out: np.ndarray
 ) -> None:
-    """Two rows at a time, which share the loads of x."""
+    """Two rows at a time share the loads of x: one of each half, so that both are long streams."""
     groups, width = scale.shape[1], packed.shape[1]
-    blocks = width // 64
+    blocks, middle = width // 64, (len(packed) + 1) // 2
     share, length = max(1, groups // blocks), max(1, blocks // groups)
     codes, scales, zeros = packed.reshape(-1), scale.reshape(-1), zero.reshape(-1)
-    later = max(2, AHEAD // width) * groups
-    for o in range(0, len(packed), 2):
-        p = min(o + 1, len(packed) - 1)
-        at, bt, block = o * width, p * width, 0
-        s_at, t_at = o * groups, p * groups
-        for line in range(s_at + later, s_at + later + 2 * groups, 16):
-            prefetch(scales, line)
-            prefetch(zeros, line)
+    for o in range(middle):
+        p = min(o + middle, len(packed) - 1)
+        at, bt, s_at, t_at, block = o * width, p * width, o * groups, p * groups, 0
         # What the zeros take off: the sum over groups of scale, zero and the sum of the inputs (its sign is in `sums`).
         first, second = splat(np.float32(0)), splat(np.float32(0))
         rest, other = np.float32(0), np.float32(0)
@@ -166,15 +164,15 @@ def _rows(
             first = fused(multiply(load(scales, s_at + g), load(zeros, s_at + g)), load(sums, g), first)
             second = fused(multiply(load(scales, t_at + g), load(zeros, t_at + g)), load(sums, g), second)
         for g in range(groups // 16 * 16, groups):
-            rest += scales[s_at + g] * zeros[s_at + g] * sums[g]
-            other += scales[t_at + g] * zeros[t_at + g] * sums[g]
+            rest += first_lane(multiply(_one(scales, s_at + g), _one(zeros, s_at + g))) * sums[g]
+            other += first_lane(multiply(_one(scales, t_at + g), _one(zeros, t_at + g))) * sums[g]
         for g in range(0, groups, share):
             s, t = _scales(scales, s_at + g, share), _scales(scales, t_at + g, share)
             for _ in range(length):
-                prefetch(codes, at + 128 * block + AHEAD)
-                prefetch(codes, at + 128 * block + 64 + AHEAD)
-                unit = load(units, 16 * block)
-                a, b = _products(codes, at + 64 * block, limbs, 384 * block), _products(codes, bt + 64 * block, limbs, 384 * block)
+                prefetch(codes, at + AHEAD)
+                prefetch(codes, bt + AHEAD)
+                unit, limb = load(units, 16 * block), 384 * block
+                a, b = _products(codes, at, limbs, limb), _products(codes, bt, limbs, limb)
                 first, second = fused(a, multiply(s, unit), first), fused(b, multiply(t, unit), second)
-                block += 1
+                at, bt, block = at + 64, bt + 64, block + 1
         out[o], out[p] = total(first) + rest, total(second) + other

@@ -103,35 +103,42 @@ def butterfly(builder: ir.IRBuilder, value: ir.Value, distance: int) -> ir.Value
     return call(builder, "llvm.fma.v16f32", FLOATS, value, sign, partner)  # exact: a product with 1 or -1
 
 
+def _few(context: Any, builder: ir.IRBuilder, kind: types.Array, values: Sequence[ir.Value], count: int) -> ir.Value:
+    """`count` neighbours in a contiguous array of float32, or of float16 seen as uint16 (numba has no float16), as float32."""
+    stored = ir.HalfType() if kind.dtype == types.uint16 else ir.FloatType()
+    found = builder.load(pointer(context, builder, kind, *values, ir.VectorType(stored, count)), align=2)
+    return found if kind.dtype == types.float32 else builder.fpext(found, ir.VectorType(ir.FloatType(), count))
+
+
 @intrinsic
 def load(typing_context: Any, array: Any, start: Any) -> Any:
-    """Elements start to start + 15 of a contiguous float32 array."""
+    """Elements start to start + 15 of a contiguous array of float32 (or float16 seen as uint16)."""
 
     def code(context: Any, builder: ir.IRBuilder, signature: Any, values: Sequence[ir.Value]) -> ir.Value:
-        return builder.load(pointer(context, builder, array, *values, FLOATS), align=4)
+        return _few(context, builder, array, values, LANES)
 
     return floats(array, types.intp), code
 
 
 @intrinsic
 def prefetch(typing_context: Any, array: Any, place: Any) -> Any:
-    """Ask for the cache line of an element, which may lie behind the array's end."""
+    """Ask for the cache line of an element, which may lie behind the array's end; it goes to the second-level cache."""
 
     def code(context: Any, builder: ir.IRBuilder, signature: Any, values: Sequence[ir.Value]) -> ir.Value:
         line = pointer(context, builder, array, *values, _bit8)
-        call(builder, "llvm.prefetch.p0", ir.VoidType(), line, _bit32(0), _bit32(3), _bit32(1))  # for reading, keep in all caches
+        call(builder, "llvm.prefetch.p0", ir.VoidType(), line, _bit32(0), _bit32(2), _bit32(1))  # for reading, data
         return context.get_dummy_value()
 
     return types.void(array, types.intp), code
 
 
 def spread(count: int) -> Any:
-    """The function of a contiguous float32 array that puts each of `count` neighbours in 16 / count lanes; count is a power of two."""
+    """The function of an array as in `load` that puts each of `count` neighbours, a power of two, in 16 / count lanes."""
 
     @intrinsic
     def spreads(typing_context: Any, array: Any, start: Any) -> Any:
         def code(context: Any, builder: ir.IRBuilder, signature: Any, values: Sequence[ir.Value]) -> ir.Value:
-            few = builder.load(pointer(context, builder, array, *values, ir.VectorType(ir.FloatType(), count)), align=4)
+            few = _few(context, builder, array, values, count)
             return builder.shuffle_vector(few, few, constant([lane * count // LANES for lane in range(LANES)]))
 
         return floats(array, types.intp), code
@@ -161,6 +168,12 @@ def multiply(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
 def fused(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
     """a b + c, rounded once."""
     return call(builder, "llvm.fma.v16f32", FLOATS, a, b, c)
+
+
+@_instruction(types.float32, floats)
+def first_lane(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """The number in lane 0."""
+    return builder.extract_element(value, _bit32(0))
 
 
 @_instruction(types.float32, floats)

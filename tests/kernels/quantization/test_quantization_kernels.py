@@ -174,12 +174,15 @@ def test_gemv_takes_strides_other_dtypes_and_inputs_of_very_different_size():
     exact = gemv4_reference(packed, scale, zero, x)
     found = gemv4(np.repeat(packed, 2, 1)[:, ::2], scale.astype(np.float64), np.asfortranarray(zero), np.repeat(x, 2)[::2])
     np.testing.assert_allclose(found, exact, rtol=1e-5)
+    halves = scale.astype(np.float16), zero.astype(np.float16)
+    one = np.random.default_rng(1).normal(size=256)
+    np.testing.assert_allclose(gemv4(packed, *halves, one), gemv4_reference(packed, *halves, one), rtol=1e-4)
     # One large input whose weights are zero leaves the others their digits, if it is not among their eight neighbours.
     alone = np.zeros(256, dtype=np.float32)
     alone[0], alone[8:] = 1e20, 1
     packed[:, 0] = packed[:, 0] & 0xF0
     zero[:, 0] = 0
-    np.testing.assert_allclose(gemv4(packed, scale, zero, alone)[:], gemv4_reference(packed, scale, zero, alone), rtol=1e-5)
+    np.testing.assert_allclose(gemv4(packed, scale, zero, alone), gemv4_reference(packed, scale, zero, alone), rtol=1e-5)
     assert gemv4(packed[:0], scale[:0], zero[:0], x).shape == (0,)
     assert gemv4(packed, scale, zero, np.zeros((0, 256))).shape == (0, 9)
 
