@@ -1,9 +1,9 @@
 """y = W x with W in 4-bit codes and a scale and zero per group of inputs, without unpacking W.
 
-Cost for [out, in] and m vectors: 2 m out in flops and out in / 2 bytes of codes (plus 8 bytes per group). One vector is memory bound: the
-floor is one read of the codes. The fast path writes x in 24 bits as three signed bytes with a scale for each 8 inputs, sums the products of
-nibbles and bytes exactly in 32 bits, and multiplies by the group's scale once per 8 inputs: 14 instructions for 128 weights, fewer than
-one conversion per weight would take. Where a processor can't (or groups are odd), rows are dequantized into cache and multiplied by BLAS.
+Cost for [out, in] and m vectors: 2 m out in flops and out in / 2 bytes of codes (plus 4 to 8 bytes per group). One vector is memory bound:
+the floor is one read of the codes. The fast path writes x in 24 bits as three signed bytes with a unit for each 8 inputs, sums the products
+of nibbles and bytes exactly in 32 bits, and multiplies by the scale once per 8 inputs: 14 instructions for 128 weights. Where a processor
+can't, groups are odd or vectors are many, rows are dequantized into cache and multiplied by BLAS.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ TOP = 127 << 16
 TINY = float(np.finfo(np.float32).tiny)
 #: Bytes that prefetches run ahead: the processor's own stop at the end of a page.
 AHEAD = 4096
-#: Rows of a tile, in codes for several vectors (read once from memory) or dequantized: small enough for a second-level cache.
-TILE = 64
+#: Most vectors that are multiplied one by one; with more, dequantizing costs little beside a product by BLAS.
+FEW = 16
+#: Rows of a tile, in codes for several vectors (read once from memory) or dequantized: about what a second-level cache holds.
+TILE = 128
 
 
 def gemv4_reference(packed: np.ndarray, scale: np.ndarray, zero: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -52,19 +54,24 @@ def gemv4(packed: np.ndarray, scale: np.ndarray, zero: np.ndarray, x: np.ndarray
     packed, x = np.ascontiguousarray(packed), np.ascontiguousarray(x, dtype=np.float32)
     stored = np.float16 if scale.dtype == zero.dtype == np.float16 else np.float32
     scale, zero = np.ascontiguousarray(scale, dtype=stored), np.ascontiguousarray(zero, dtype=stored)
-    rows = x.reshape(-1, inputs)
-    out = np.empty((len(rows), len(packed)), dtype=np.float32)
-    size = inputs // groups
-    if simd.HAS_DOT and inputs % BLOCK == 0 and (size % BLOCK == 0 or size in (32, 64)) and bool(np.isfinite(rows).all()):
+    rows, size = x.reshape(-1, inputs), inputs // groups
+    few = len(rows) <= FEW and simd.HAS_DOT and inputs % BLOCK == 0 and (size % BLOCK == 0 or size in (32, 64))
+    if few and bool(np.isfinite(rows).all()):
         bits = np.uint16 if stored == np.float16 else np.float32
-        _whole(packed, scale.view(bits), zero.view(bits), rows, out)
+        out = _whole(packed, scale.view(bits), zero.view(bits), rows)
     else:
-        buffer = np.empty((TILE, inputs), dtype=np.float32)
-        for first in range(0, len(packed), TILE):
-            tile = slice(first, first + TILE)
-            weight = dequantize4(packed[tile], scale[tile], zero[tile], out=buffer[: len(packed[tile])])
-            torch.mm(torch.from_numpy(rows), torch.from_numpy(weight).T, out=torch.from_numpy(out)[:, tile])
+        out = _tiles(packed, scale, zero, rows)
     return out.reshape(*x.shape[:-1], len(packed))
+
+
+def _tiles(packed: np.ndarray, scale: np.ndarray, zero: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    out, columns = torch.empty(len(packed), len(rows)), torch.from_numpy(rows).T
+    buffer = np.empty((min(TILE, len(packed)), 2 * packed.shape[1]), dtype=np.float32)
+    for first in range(0, len(packed), TILE):
+        tile = slice(first, first + TILE)
+        weight = dequantize4(packed[tile], scale[tile], zero[tile], out=buffer[: len(packed[tile])])
+        torch.mm(torch.from_numpy(weight), columns, out=out[tile])
+    return out.T.contiguous().numpy()
 
 
 def gemv4_tensors(packed: Tensor, scale: Tensor, zero: Tensor, x: Tensor) -> Tensor:
@@ -79,8 +86,9 @@ def gemv4_tensors(packed: Tensor, scale: Tensor, zero: Tensor, x: Tensor) -> Ten
     return x.float() @ (scale[..., None] * (codes - zero[..., None])).reshape(len(packed), -1).float().T
 
 
-def _whole(packed: np.ndarray, scale: np.ndarray, zero: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
+def _whole(packed: np.ndarray, scale: np.ndarray, zero: np.ndarray, rows: np.ndarray) -> np.ndarray:
     count, inputs = rows.shape
+    out = np.empty((count, len(packed)), dtype=np.float32)
     # torch aligns to 64 bytes; a register that straddles two cache lines costs two loads.
     limbs = torch.empty(count, 3 * inputs, dtype=torch.uint8).numpy()
     units = torch.empty(count, inputs // 8, dtype=torch.float32).numpy()
@@ -92,6 +100,7 @@ def _whole(packed: np.ndarray, scale: np.ndarray, zero: np.ndarray, rows: np.nda
         tile = slice(first, first + step)
         for i in range(count):
             _rows(packed[tile], scale[tile], zero[tile], limbs[i], units[i], sums[i], out[i, tile])
+    return out
 
 
 @kernel

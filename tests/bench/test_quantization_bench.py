@@ -123,13 +123,13 @@ def test_packing_beats_numpy(bits: int):
 
 
 def int4(n: int, groups: int, copies: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, list[torch.Tensor], torch.Tensor]:
-    """Copies of random codes [n, n / 2], scales and zeros, and the same for torch's own kernel."""
+    """Copies of random codes [n, n / 2], float16 scales and zeros, and the same for torch's own kernel."""
     rng = np.random.default_rng(0)
     packed = torch.from_numpy(rng.integers(0, 256, (n, n // 2)).astype(np.uint8))
-    scale, zero = rng.random((n, groups)).astype(np.float32), np.full((n, groups), 8, dtype=np.float32)
+    scale, zero = rng.random((n, groups)).astype(np.float16), np.full((n, groups), 8, dtype=np.float16)
     codes = torch.stack([packed & 15, packed >> 4], -1).reshape(n, n).to(torch.int32)
     theirs = torch._convert_weight_to_int4pack_for_cpu(codes, 2)
-    parameters = torch.stack([torch.from_numpy(scale.T.copy()), torch.zeros(groups, n)], -1).bfloat16()
+    parameters = torch.stack([torch.from_numpy(scale.T.astype(np.float32)), torch.zeros(groups, n)], -1).bfloat16()
     return [packed.clone().numpy() for _ in range(copies)], scale, zero, [theirs.clone() for _ in range(copies)], parameters
 
 
@@ -140,9 +140,9 @@ def test_int4_gemv_approaches_one_read_of_the_codes(ceilings: dict[str, float]):
     x = np.random.default_rng(1).normal(size=n).astype(np.float32)
     vector = torch.from_numpy(x)
     half, weights = vector.bfloat16()[None], [torch.randn(n, n) for _ in range(2)]
-    source = torch.ones(copies * n * n // 8)
+    grids, source = [(scale.copy(), zero.copy()) for _ in packed], torch.ones(copies * n * n // 8)
     fast, plain, peer, read, again = alternate(
-        lambda: [gemv4(one, scale, zero, x) for one in packed],
+        lambda: [gemv4(one, *grid, x) for one, grid in zip(packed, grids, strict=True)],
         lambda: [weight @ vector for weight in weights],
         lambda: [torch._weight_int4pack_mm_for_cpu(half, one, n // groups, parameters) for one in theirs],
         lambda: source.sum(),
@@ -154,7 +154,7 @@ def test_int4_gemv_approaches_one_read_of_the_codes(ceilings: dict[str, float]):
         f"int4 gemv {n} x {n}",
         ms=fast / copies * 1e3,
         of_read=read / fast,
-        of_read_codes_and_groups=read * (1 + 8 * groups / (n / 2)) / fast,
+        of_read_codes_and_groups=read * (1 + 4 * groups / (n / 2)) / fast,
         x_float32=plain * copies / len(weights) / fast,
         of_torch_int4pack=peer / fast,
         codes_in_cache_ms=again / copies * 1e3,

@@ -155,7 +155,7 @@ def four_bits(rows: int, columns: int, size: int) -> tuple[np.ndarray, np.ndarra
 
 
 @pytest.mark.parametrize(("rows", "columns", "size"), SHAPES)
-@pytest.mark.parametrize("vectors", [None, 1, 3])
+@pytest.mark.parametrize("vectors", [None, 1, 3, 17])
 def test_gemv_on_codes_equals_float64_as_closely_as_a_float32_product(rows: int, columns: int, size: int, vectors: int | None):
     packed, scale, zero = four_bits(rows, columns, size)
     x = np.random.default_rng(1).normal(size=columns if vectors is None else (vectors, columns)).astype(np.float32)
