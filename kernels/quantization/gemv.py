@@ -147,7 +147,7 @@ _one, _two, _four = spread(1), spread(2), spread(4)
 
 
 @kernel
-def _scales(scale: np.ndarray, place: int, share: int):  # type: ignore[no-untyped-def]
+def _scales(scale: np.ndarray, place: int, share: int):
     """Scales of the `share` groups that a block holds, in the lanes of their weights."""
     if share == 1:
         return _one(scale, place)

@@ -16,7 +16,7 @@ LONGEST = 8192
 
 
 @triton.jit
-def _gemv4(codes, scale, zero, even, odd, out, rows, WIDTH: tl.constexpr, GROUPS: tl.constexpr, ROWS: tl.constexpr, BYTES: tl.constexpr):  # type: ignore[no-untyped-def]
+def _gemv4(codes, scale, zero, even, odd, out, rows, WIDTH: tl.constexpr, GROUPS: tl.constexpr, ROWS: tl.constexpr, BYTES: tl.constexpr):
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     inside = row < rows
     sums = tl.zeros((ROWS, BYTES), dtype=tl.float32)
@@ -44,7 +44,7 @@ def gemv4(packed: Tensor, scale: Tensor, zero: Tensor, x: Tensor) -> Tensor:
 
 
 @triton.jit
-def _hadamard(x, y, factor, N: tl.constexpr, STAGES: tl.constexpr):  # type: ignore[no-untyped-def]
+def _hadamard(x, y, factor, N: tl.constexpr, STAGES: tl.constexpr):
     place = tl.program_id(0).to(tl.int64) * N + tl.arange(0, N)
     row = tl.load(x + place).to(tl.float32) * factor
     for stage in tl.static_range(STAGES):

@@ -32,24 +32,24 @@ HAS_LOOKUP = "avx512f" in _FEATURES  #: a permutation of sixteen lanes by sixtee
 HAS_DOT = "avx2" in _FEATURES  #: sums of products of bytes
 
 
-class _Floats(types.Type):  # type: ignore[misc]
+class _Floats(types.Type):
     def __init__(self) -> None:
         super().__init__(name="float32x16")
 
 
-class _Words(types.Type):  # type: ignore[misc]
+class _Words(types.Type):
     def __init__(self) -> None:
         super().__init__(name="uint32x16")
 
 
 @register_default(_Floats)
-class _FloatsModel(models.PrimitiveModel):  # type: ignore[misc]
+class _FloatsModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, FLOATS)
 
 
 @register_default(_Words)
-class _WordsModel(models.PrimitiveModel):  # type: ignore[misc]
+class _WordsModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, WORDS)
 

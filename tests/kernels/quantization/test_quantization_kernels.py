@@ -43,6 +43,18 @@ def test_hadamard_is_orthonormal_and_its_own_inverse(n: int):
     assert torch.allclose(hadamard(x).norm(dim=-1), x.norm(dim=-1), rtol=1e-5)
 
 
+@pytest.mark.parametrize("n", [8, 16, 32, 64, 128, 256, 512, 1024, 2048, 1 << 16])
+def test_hadamard_adds_in_the_order_of_the_plain_butterfly_bit_for_bit(n: int):
+    """Wide strides first, scaled before: recorded results depend on it."""
+    x = normal(3, n, seed=n)
+    y, half = x * torch.tensor(1 / np.sqrt(n), dtype=torch.float32), n
+    while half > 1:
+        half //= 2
+        y = y.reshape(3, -1, 2, half)
+        y = torch.stack([y[:, :, 0] + y[:, :, 1], y[:, :, 0] - y[:, :, 1]], 2)
+    assert torch.equal(hadamard(x), y.reshape(3, n))
+
+
 def test_hadamard_leaves_its_input_alone_and_takes_strides():
     x = normal(64, 6)
     before = x.clone()
