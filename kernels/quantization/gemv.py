@@ -55,11 +55,11 @@ def gemv4(packed: np.ndarray, scale: np.ndarray, zero: np.ndarray, x: np.ndarray
     stored = np.float16 if scale.dtype == zero.dtype == np.float16 else np.float32
     scale, zero = np.ascontiguousarray(scale, dtype=stored), np.ascontiguousarray(zero, dtype=stored)
     rows, size = x.reshape(-1, inputs), inputs // groups
-    few = len(rows) <= FEW and simd.HAS_DOT and inputs % BLOCK == 0 and (size % BLOCK == 0 or size in (32, 64))
-    if few and bool(np.isfinite(rows).all()):
+    out = None
+    if len(rows) <= FEW and simd.HAS_DOT and inputs % BLOCK == 0 and (size % BLOCK == 0 or size in (32, 64)):
         bits = np.uint16 if stored == np.float16 else np.float32
         out = _whole(packed, scale.view(bits), zero.view(bits), rows)
-    else:
+    if out is None:
         out = _tiles(packed, scale, zero, rows)
     return out.reshape(*x.shape[:-1], len(packed))
 
@@ -86,16 +86,17 @@ def gemv4_tensors(packed: Tensor, scale: Tensor, zero: Tensor, x: Tensor) -> Ten
     return x.float() @ (scale[..., None] * (codes - zero[..., None])).reshape(len(packed), -1).float().T
 
 
-def _whole(packed: np.ndarray, scale: np.ndarray, zero: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _whole(packed: np.ndarray, scale: np.ndarray, zero: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
+    """One vector after the other; None when an input is not finite."""
     count, inputs = rows.shape
-    out = np.empty((count, len(packed)), dtype=np.float32)
     # torch aligns to 64 bytes; a register that straddles two cache lines costs two loads.
     limbs = torch.empty(count, 3 * inputs, dtype=torch.uint8).numpy()
     units = torch.empty(count, inputs // 8, dtype=torch.float32).numpy()
-    for x, limb, unit in zip(rows, limbs, units, strict=True):
-        _split(x, limb.view(np.int8), unit)
-    sums = -rows.reshape(count, scale.shape[1], inputs // scale.shape[1]).sum(-1, dtype=np.float64).astype(np.float32)
-    step = max(1, len(packed)) if count == 1 else TILE
+    sums = np.empty((count, scale.shape[1]), dtype=np.float32)
+    for i in range(count):
+        if not _split(rows[i], limbs[i].view(np.int8), units[i], sums[i]):
+            return None
+    out, step = np.empty((count, len(packed)), dtype=np.float32), max(1, len(packed)) if count == 1 else TILE
     for first in range(0, len(packed), step):
         tile = slice(first, first + step)
         for i in range(count):
@@ -104,8 +105,17 @@ def _whole(packed: np.ndarray, scale: np.ndarray, zero: np.ndarray, rows: np.nda
 
 
 @kernel
-def _split(x: np.ndarray, limbs: np.ndarray, units: np.ndarray) -> None:
-    """For each block of 128 inputs three limbs, the highest first, each of 64 even and 64 odd inputs; a unit for each 8 inputs."""
+def _split(x: np.ndarray, limbs: np.ndarray, units: np.ndarray, sums: np.ndarray) -> bool:
+    """For each block of 128 inputs three limbs, the highest first, each of 64 even and 64 odd inputs; a unit for each 8 inputs; minus the
+    sum of each group. False when an input is not finite."""
+    size = len(x) // len(sums)
+    for g in range(len(sums)):
+        value = np.float64(0)
+        for k in range(g * size, (g + 1) * size):
+            value -= np.float64(x[k])
+        if not np.isfinite(value):
+            return False
+        sums[g] = value
     for lane in range(len(units)):
         largest = np.float32(0)
         for k in range(8 * lane, 8 * lane + 8):
@@ -119,6 +129,7 @@ def _split(x: np.ndarray, limbs: np.ndarray, units: np.ndarray) -> None:
             low = np.int8(q)
             middle = np.int8((q - low) >> 8)
             limbs[at + 256], limbs[at + 128], limbs[at] = low, middle, np.int8(((q - low) >> 8) - middle >> 8)
+    return True
 
 
 @intrinsic
@@ -147,11 +158,10 @@ _one, _two, _four = spread(1), spread(2), spread(4)
 
 
 @kernel
-def _scales(scale: np.ndarray, place: int, share: int):
-    """Scales of the `share` groups that a block holds, in the lanes of their weights."""
-    if share == 1:
-        return _one(scale, place)
-    return _two(scale, place) if share == 2 else _four(scale, place)
+def _add(codes: np.ndarray, at: int, limbs: np.ndarray, units: np.ndarray, block: int, scale: Any, value: Any) -> Any:
+    """`value` and the block's sums in units of the inputs and their weights' scales."""
+    prefetch(codes, at + 64 * block + AHEAD)
+    return fused(_products(codes, at + 64 * block, limbs, 384 * block), multiply(scale, load(units, 16 * block)), value)
 
 
 @kernel
@@ -161,11 +171,10 @@ def _rows(
     """Two rows at a time share the loads of x: one of each half, so that both are long streams."""
     groups, width = scale.shape[1], packed.shape[1]
     blocks, middle = width // 64, (len(packed) + 1) // 2
-    share, length = max(1, groups // blocks), max(1, blocks // groups)
     codes, scales, zeros = packed.reshape(-1), scale.reshape(-1), zero.reshape(-1)
     for o in range(middle):
         p = min(o + middle, len(packed) - 1)
-        at, bt, s_at, t_at, block = o * width, p * width, o * groups, p * groups, 0
+        at, bt, s_at, t_at = o * width, p * width, o * groups, p * groups
         # What the zeros take off: the sum over groups of scale, zero and the sum of the inputs (its sign is in `sums`).
         first, second = splat(np.float32(0)), splat(np.float32(0))
         rest, other = np.float32(0), np.float32(0)
@@ -175,13 +184,22 @@ def _rows(
         for g in range(groups // 16 * 16, groups):
             rest += first_lane(multiply(_one(scales, s_at + g), _one(zeros, s_at + g))) * sums[g]
             other += first_lane(multiply(_one(scales, t_at + g), _one(zeros, t_at + g))) * sums[g]
-        for g in range(0, groups, share):
-            s, t = _scales(scales, s_at + g, share), _scales(scales, t_at + g, share)
-            for _ in range(length):
-                prefetch(codes, at + AHEAD)
-                prefetch(codes, bt + AHEAD)
-                unit, limb = load(units, 16 * block), 384 * block
-                a, b = _products(codes, at, limbs, limb), _products(codes, bt, limbs, limb)
-                first, second = fused(a, multiply(s, unit), first), fused(b, multiply(t, unit), second)
-                at, bt, block = at + 64, bt + 64, block + 1
+        if groups == blocks:
+            for g in range(groups):
+                first = _add(codes, at, limbs, units, g, _one(scales, s_at + g), first)
+                second = _add(codes, bt, limbs, units, g, _one(scales, t_at + g), second)
+        elif groups < blocks:
+            for g in range(groups):
+                s, t = _one(scales, s_at + g), _one(scales, t_at + g)
+                for block in range(g * (blocks // groups), (g + 1) * (blocks // groups)):
+                    first = _add(codes, at, limbs, units, block, s, first)
+                    second = _add(codes, bt, limbs, units, block, t, second)
+        elif groups == 2 * blocks:
+            for block in range(blocks):
+                first = _add(codes, at, limbs, units, block, _two(scales, s_at + 2 * block), first)
+                second = _add(codes, bt, limbs, units, block, _two(scales, t_at + 2 * block), second)
+        else:
+            for block in range(blocks):
+                first = _add(codes, at, limbs, units, block, _four(scales, s_at + 4 * block), first)
+                second = _add(codes, bt, limbs, units, block, _four(scales, t_at + 4 * block), second)
         out[o], out[p] = total(first) + rest, total(second) + other
