@@ -124,21 +124,3 @@ def test_memory_does_not_depend_on_the_horizon():
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 4096
-
-
-def test_a_hundred_times_mabwiser():
-    mab = pytest.importorskip("mabwiser.mab", reason="install mabwiser to compare with it")
-    horizon, random = 1_000_000, np.random.default_rng(0)
-    ours, means, _ = _armed(armed.play_ucb1, (0.5,), horizon=horizon)
-    ours()
-
-    def peer(rounds=300):
-        policy = mab.MAB(arms=list(range(10)), learning_policy=mab.LearningPolicy.UCB1(alpha=0.5))
-        policy.fit(list(range(10)), [1.0] * 10)
-        for _ in range(rounds):
-            arm = policy.predict()
-            policy.partial_fit([arm], [float(random.random() < means[arm])])
-
-    mine, his = _seconds(ours)[1] / horizon, _seconds(peer)[1] / 300
-    print(f"\nUCB1 K=10: {mine * 1e9:.0f} ns per step, MABWiser {his * 1e9:.0f}, ratio {his / mine:.0f}")
-    assert his >= 100 * mine
