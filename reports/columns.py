@@ -166,7 +166,7 @@ def _knowledge(standing: Standing, entries: Sequence[int]) -> list[Cell]:
 
 def _settings(standing: Standing, entries: Sequence[int]) -> list[Cell]:
     chosen = (standing.board.entries[at] for at in entries)
-    return [Cell("none to set" if entry.params == "{}" else ", ".join(entry.settings), tone="muted") for entry in chosen]
+    return [Cell(", ".join(entry.settings) or ("none to set" if entry.params == "{}" else ""), tone="muted") for entry in chosen]
 
 
 def _paper(standing: Standing, entries: Sequence[int]) -> list[Cell]:

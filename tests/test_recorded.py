@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+#: What a family was asked to cover.
+PAPERS = {"bandit_regret": (14, 43, 63, 67, 69, 74, 97, 144, 145, 173, 213)}
 FAMILIES = sorted(path.name for path in (ROOT / "docs" / "recorded").iterdir())
 
 
@@ -35,6 +38,18 @@ def test_verdicts_in_the_docs_are_what_the_bundle_gives(recorded: tuple[str, Pat
     family, ledger = recorded
     written = (ROOT / "docs" / f"verdicts-{family}.md").read_text(encoding="utf-8")
     assert assay("claims", family, "--no-record", "--format", "markdown", "--db", str(ledger)) == written
+
+
+def test_every_paper_with_a_verdict_has_its_methods_and_tasks_listed(recorded: tuple[str, Path]) -> None:
+    family, ledger = recorded
+    if family not in PAPERS:
+        pytest.skip("its papers are not listed here")
+    rows = {row["paper"]: row for row in json.loads(assay("papers", "--json", "--db", str(ledger)))}
+    for paper in PAPERS[family]:
+        assert rows[paper]["tasks"]
+        assert rows[paper]["methods"]
+        assert rows[paper]["verdicts"]
+        assert not {"supported (control)", "not attempted"} & set(rows[paper]["verdicts"].values())
 
 
 def test_no_trial_of_a_recorded_run_is_left_without_a_result(recorded: tuple[str, Path]) -> None:

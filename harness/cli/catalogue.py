@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.common import JsonOption, print_json, stderr, stdout
+from harness.cli.common import JsonOption, open_ledger, print_json, stderr, stdout
 
 if TYPE_CHECKING:
     from tasks.registry import Registry
@@ -83,34 +84,55 @@ def methods(family: FamilyArgument = None, as_json: JsonOption = False) -> None:
     stdout().print(table)
 
 
-def papers(family: FamilyArgument = None, as_json: JsonOption = False) -> None:
-    """List the papers and which of them have a method or a claim here."""
+def papers(
+    family: FamilyArgument = None,
+    db: Annotated[str, typer.Option("--db", help="A ledger: show the verdicts that its results give each paper.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List the papers, which methods and claims they have here and on which tasks, and what a ledger says about them."""
     from tasks.papers import papers as all_papers
 
     registry = _registry(None)
-    by_paper: dict[int, dict[str, list[str]]] = {}
+    empty: dict[str, list[str]] = {"methods": [], "tasks": [], "claims": []}
+    by_paper: dict[int, dict[str, list[str]]] = defaultdict(lambda: {name: [] for name in empty})
     for method in registry.methods.values():
         if method.paper is not None:
-            by_paper.setdefault(method.paper, {"methods": [], "claims": []})["methods"].append(method.id())
+            by_paper[method.paper]["methods"].append(method.id())
     for claim in registry.claims.values():
-        by_paper.setdefault(claim.paper, {"methods": [], "claims": []})["claims"].append(claim.id)
+        by_paper[claim.paper]["claims"].append(claim.id)
+        if claim.task not in by_paper[claim.paper]["tasks"]:
+            by_paper[claim.paper]["tasks"].append(claim.task)
     rows: list[dict[str, Any]] = [
-        {"paper": paper.paper, "family": paper.family, "tier": paper.tier, "title": paper.title}
-        | by_paper.get(paper.paper, {"methods": [], "claims": []})
+        {"paper": paper.paper, "family": paper.family, "tier": paper.tier, "title": paper.title} | by_paper.get(paper.paper, empty)
         for paper in all_papers()
         if family in (None, paper.family)
     ]
+    verdicts = _verdicts(db) if db else {}
+    for row in rows if db else ():
+        row["verdicts"] = {claim: verdicts[claim] for claim in row["claims"] if claim in verdicts}
     if as_json:
         print_json(rows)
         return
     from rich.table import Table
 
-    table = Table("paper", "family", "title", "methods", "claims", box=None, header_style="bold", pad_edge=False)
+    heads = ("paper", "family", "title", "methods", "tasks", "verdicts" if db else "claims")
+    table = Table(*heads, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        table.add_row(str(row["paper"]), row["family"], row["title"], ", ".join(row["methods"]), str(len(row["claims"]) or ""))
+        counts = Counter(row.get("verdicts", {}).values())
+        last = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) if db else str(len(row["claims"]) or "")
+        table.add_row(str(row["paper"]), row["family"], row["title"], ", ".join(row["methods"]), ", ".join(row["tasks"]), last)
     stdout().print(table)
     covered = sum(bool(row["methods"] or row["claims"]) for row in rows)
     stderr().print(f"{covered} of {len(rows)} papers have a method or a claim.")
+
+
+def _verdicts(db: str) -> dict[str, str]:
+    """Status of each claim by the results of the ledger, controls marked."""
+    from reports.claims.verdicts import decide, families_with_claims
+
+    with open_ledger(db, read_only=True) as ledger:
+        decided = [one for name in families_with_claims(ledger) for one in decide(ledger, name)]
+    return {one.definition.id: one.status + (" (control)" if one.definition.control else "") for one in decided}
 
 
 def suite_list(as_json: JsonOption = False) -> None:

@@ -337,6 +337,25 @@ def test_what_methods_are_told_is_shown_in_every_format_as_soon_as_one_is_told_s
         assert "horizon, gap" in text
 
 
+def test_named_settings_are_shown_where_task_and_params_are_theirs(empty_ledger: Ledger) -> None:
+    toy(empty_ledger, {"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    [board] = load_boards(empty_ledger, Question("toy"))
+    assert "settings" not in [column.key for column in board_table(standing(board)).columns]
+    own, other = json.loads(board.task_params), {"elsewhere": 1}
+    settings = [
+        {"name": "theory", "task": board.task, "task_params": own, "params": json.loads(board.entries[0].params)},
+        {"name": "tuned", "task": board.task, "task_params": other, "params": json.loads(board.entries[0].params)},
+        {"name": "tuned", "task": board.task, "task_params": own, "params": {"other": 2}},
+    ]
+    row = MethodRow(board.entries[0].method, "toy", 1, "A", "", None, (), {"x-settings": settings})
+    empty_ledger.write_catalogue(Catalogue(methods=[row]))
+    [board] = load_boards(empty_ledger, Question("toy"))
+    assert [entry.settings for entry in board.entries] == [("theory",), ()]
+    table = board_table(standing(board))
+    at = [column.key for column in table.columns].index("settings")
+    assert {row.cells[at].text for row in table.rows} == {"theory", "none to set"}
+
+
 def test_the_front_marks_what_no_other_entry_beats_in_all_metrics(ledger: Ledger) -> None:
     [board] = load_boards(ledger, Question("quantization"))
     table = board_table(standing(board))
