@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
@@ -39,7 +40,7 @@ from harness.pipes import abandoned, silence
 class Commands(TyperGroup):
     """The commands; one whose reader has left (`assay sql ... | head`) ends without a word, as if SIGPIPE had ended it."""
 
-    def invoke(self, ctx: typer.Context) -> object:
+    def invoke(self, ctx: Any) -> object:
         try:
             try:
                 return super().invoke(ctx)

@@ -76,9 +76,8 @@ def _lines(found: RunStatus) -> list[str]:
     ]
     if found.per_second:
         left = f", about {format_duration(found.seconds_left)} left" if found.seconds_left else ""
-        lines.append(
-            f"speed     {found.per_second:.2f} attempts/s on {found.workers} busy worker{'s' * (found.workers != 1)}, last at {found.last_attempt}{left}"
-        )
+        workers = f"{found.workers} busy worker{'s' * (found.workers != 1)}"
+        lines.append(f"speed     {found.per_second:.2f} attempts/s on {workers}, last at {found.last_attempt}{left}")
     if found.status == "running" and found.silent_seconds > SILENCE_SECONDS:
         lines.append(
             f"silent    for {format_duration(found.silent_seconds)}: its trials are long, or its coordinator is gone"

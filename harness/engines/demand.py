@@ -93,7 +93,7 @@ class Demand:
         on_head = self._ray.remote(num_cpus=0, resources={"node:__internal_head__": 0.001}, max_retries=0)(look)
         ready, _ = self._ray.wait([on_head.remote(self._address())], timeout=_HEAD_SECONDS)
         try:
-            return self._ray.get(ready[0]) if ready else None  # type: ignore[no-any-return]
+            return self._ray.get(ready[0]) if ready else None
         except self._ray.exceptions.RayError:  # Assay is not there: the workers will say so
             return None
 

@@ -26,7 +26,7 @@ def look(address: str) -> dict[str, Any]:
     """What is known of the cluster at the GCS address: "grows" (False, True, or None: only its autoscaler can tell) and "types", a list of
     [resources of a node, most nodes], or None when they can't be learned from here."""
     try:
-        from ray._raylet import GcsClient
+        from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
         client = GcsClient(address=address)
         managed = _managed(client.internal_kv_get(_STATUS_KEY, None, _RPC_SECONDS))
@@ -40,7 +40,7 @@ def look(address: str) -> dict[str, Any]:
 def infeasible(address: str) -> list[dict[str, float]]:
     """Requests that the autoscaler (version 2) has found no type of node for, by Ray's resource names."""
     try:
-        from ray._raylet import GcsClient
+        from ray._raylet import GcsClient  # type: ignore[attr-defined]
         from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
 
         reply = GetClusterStatusReply.FromString(GcsClient(address=address).get_cluster_status(_RPC_SECONDS))

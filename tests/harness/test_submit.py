@@ -108,7 +108,7 @@ def test_a_ledger_of_several_pieces_arrives_whole(laptop: Laptop) -> None:
     pulled = laptop("pull", job[1], "--db", "local.db", "--json")
     assert json.loads(pulled.stdout)["attempts"] == 30, pulled.stderr
     assert laptop.count("SELECT COUNT(*) FROM curves") == "3000000"
-    assert laptop("export", "bundle", "--db", "local.db").returncode == 0
+    assert laptop("export", "--to", "bundle", "--db", "local.db").returncode == 0
     size = sum(path.stat().st_size for path in (laptop.folder / "bundle").rglob("*"))
     assert size > 1.2 * PIECE_BYTES, "it would have fitted into one piece"
 
