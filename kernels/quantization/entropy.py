@@ -4,7 +4,8 @@ Source: Duda 2013, "Asymmetric numeral systems: entropy coding combining speed o
 coding". A symbol of frequency f out of 2^12 takes log2(2^12 / f) bits. A state stays in [2^16, 2^32) and gives off 16 bits at a time; the
 symbols take `WAYS` states in turn, so that a processor works on several at once.
 
-Floor: about ten operations per symbol; one byte read and less than one written.
+Floor: about ten operations per symbol, each waiting for its state's last symbol, with eight states overlapping; one byte read and less than
+one written.
 """
 
 from __future__ import annotations

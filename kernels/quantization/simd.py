@@ -1,4 +1,4 @@
-"""Sixteen float32 or uint32 lanes as values of compiled loops, for what numba's own vectoriser does not find.
+"""Sixteen float32 lanes as values of compiled loops, for what numba's own vectoriser does not find, and the means to emit more.
 
 LLVM makes one register of them with AVX-512, two with AVX2, four with SSE or NEON. Memory need not be aligned; no index is checked.
 """
@@ -37,24 +37,13 @@ class _Floats(types.Type):
         super().__init__(name="float32x16")
 
 
-class _Words(types.Type):
-    def __init__(self) -> None:
-        super().__init__(name="uint32x16")
-
-
 @register_default(_Floats)
 class _FloatsModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, FLOATS)
 
 
-@register_default(_Words)
-class _WordsModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, WORDS)
-
-
-floats, words = _Floats(), _Words()
+floats = _Floats()
 
 
 def _instruction(result: Any, *arguments: Any) -> Callable[[Callable[..., ir.Value]], Any]:
