@@ -40,8 +40,8 @@ def dequantize4(
     check(packed, scale, zero)
     out = np.empty((len(packed), 2 * packed.shape[1]), dtype=np.float32) if out is None else out
     fast = HAS_LOOKUP and packed.shape[1] % (8 * scale.shape[1]) == 0
-    parts = (np.ascontiguousarray(array, dtype=np.float32) for array in (scale, zero, levels))
-    (_lookups if fast else _plain)(np.ascontiguousarray(packed), *parts, out)
+    scale, zero, levels = (np.ascontiguousarray(array, dtype=np.float32) for array in (scale, zero, levels))
+    (_lookups if fast else _plain)(np.ascontiguousarray(packed), scale, zero, levels, out)
     return out
 
 

@@ -95,7 +95,7 @@ def butterfly(builder: ir.IRBuilder, value: ir.Value, distance: int) -> ir.Value
 def _few(context: Any, builder: ir.IRBuilder, kind: types.Array, values: Sequence[ir.Value], count: int) -> ir.Value:
     """`count` neighbours in a contiguous array of float32, or of float16 seen as uint16 (numba has no float16), as float32."""
     stored = ir.HalfType() if kind.dtype == types.uint16 else ir.FloatType()
-    found = builder.load(pointer(context, builder, kind, *values, ir.VectorType(stored, count)), align=2)
+    found = builder.load(pointer(context, builder, kind, values[0], values[1], ir.VectorType(stored, count)), align=2)
     return found if kind.dtype == types.float32 else builder.fpext(found, ir.VectorType(ir.FloatType(), count))
 
 
@@ -114,7 +114,7 @@ def prefetch(typing_context: Any, array: Any, place: Any) -> Any:
     """Ask for the cache line of an element, which may lie behind the array's end; it goes to the second-level cache."""
 
     def code(context: Any, builder: ir.IRBuilder, signature: Any, values: Sequence[ir.Value]) -> ir.Value:
-        line = pointer(context, builder, array, *values, _bit8)
+        line = pointer(context, builder, array, values[0], values[1], _bit8)
         call(builder, "llvm.prefetch.p0", ir.VoidType(), line, _bit32(0), _bit32(2), _bit32(1))  # for reading, data
         return context.get_dummy_value()
 
