@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from reports.plots.figure import Axis, Figure, Panel, Point, Series
 from reports.provenance import literal
 from reports.questions import EVERYTHING, Filter
 from reports.stats.distributions import Floats
-from reports.stats.intervals import t_interval
+from reports.stats.intervals import FREE, Bounds, Estimate, t_interval
 from reports.stats.multiplicity import holm
 from reports.stats.paired import PairedResult, differences, paired_t
 
@@ -76,13 +77,23 @@ def histories(
     seen: dict[str, int] = defaultdict(int)
     for name in ledger.query(sql, params).column(0).to_pylist():
         seen[name] += 1
+    bounds = _bounds(ledger)
     out = {}
     for name, configurations in wanted.items():
         if seen[name] > 1:
             places = {at: steps for at, steps in _steps(ledger, name, narrow).items() if len(steps) > 1 and at[:3] in configurations}
             if places:
-                out[name] = _blocks(name, places, narrow)
+                out[name] = _blocks(name, places, narrow, bounds)
     return out
+
+
+def _bounds(ledger: Ledger) -> dict[tuple[str, str], Bounds]:
+    """Values that a metric can't leave, by task and metric, where it declares any."""
+    rows = ledger.query("SELECT task, metric, low, high FROM metrics WHERE low IS NOT NULL OR high IS NOT NULL").to_pylist()
+    return {
+        (row["task"], row["metric"]): (-math.inf if row["low"] is None else row["low"], math.inf if row["high"] is None else row["high"])
+        for row in rows
+    }
 
 
 def _sql(method: str, narrow: Filter) -> str:
@@ -109,7 +120,7 @@ def _steps(ledger: Ledger, method: str, narrow: Filter) -> dict[Place, list[Step
     return {place: list(steps.values()) for place, steps in places.items()}
 
 
-def _blocks(method: str, places: Mapping[Place, list[Step]], narrow: Filter) -> list[Block]:
+def _blocks(method: str, places: Mapping[Place, list[Step]], narrow: Filter, bounds: Mapping[tuple[str, str], Bounds]) -> list[Block]:
     heads = (
         Column("task", "task", wrap=True),
         Column("params", "params", wrap=True),
@@ -134,7 +145,7 @@ def _blocks(method: str, places: Mapping[Place, list[Step]], narrow: Filter) -> 
     for at, (place, steps) in enumerate(places.items()):
         task, _, _, metric, direction = place
         arrow = {"lower": " ↓", "higher": " ↑"}.get(direction, "")
-        estimates = [t_interval(step.array()) for step in steps]
+        estimates = [t_interval(step.array(), bounds=bounds.get((task, metric), FREE)) for step in steps]
         write = formatter([one.value for one in estimates], [(one.high - one.low) / 2 for one in estimates])
         for number, (step, estimate) in enumerate(zip(steps, estimates, strict=True)):
             test, p = tests.get((place, number)), adjusted.get((place, number), 1.0)
@@ -156,7 +167,7 @@ def _blocks(method: str, places: Mapping[Place, list[Step]], narrow: Filter) -> 
             )
         if len(steps) >= DRAWN_FROM and len(plots) < MOST_DRAWN:
             title = " ".join(filter(None, (task.rpartition("/")[2], task_texts[at], param_texts[at])))
-            plots.append(Plot(anchor(f"plot-history-{len(plots)}", method), _figure(title, metric, direction, steps)))
+            plots.append(Plot(anchor(f"plot-history-{len(plots)}", method), _figure(title, metric, direction, steps, estimates)))
     note = "Repetitions of a trial count at the commit that made them. A change of version means that the results may differ on purpose."
     table = dense(Table(anchor("history", method), "History", heads, tuple(rows), (note,)))
     return [table, *plots, Code(_sql(method, narrow), "SQL of the history", folded=True)]
@@ -186,10 +197,9 @@ def _cell(test: PairedResult | None, p: float, direction: str) -> Cell:
     return Cell(text, test.effect, test.low, test.high, tone=tone, note=f"{test.test}, {test.n} seeds")
 
 
-def _figure(title: str, metric: str, direction: str, steps: Sequence[Step]) -> Figure:
+def _figure(title: str, metric: str, direction: str, steps: Sequence[Step], estimates: Sequence[Estimate]) -> Figure:
     points = []
-    for row, step in enumerate(steps):
-        estimate = t_interval(step.array())
+    for row, (step, estimate) in enumerate(zip(steps, estimates, strict=True)):
         low, high = (None if np.isnan(end) else end for end in (estimate.low, estimate.high))
         points.append(Point(estimate.value, float(row), x_low=low, x_high=high, label=f"{step.name}: {estimate.value:.5g}"))
     return Figure(

@@ -63,6 +63,21 @@ def test_history_follows_versions_and_leaves_out_what_never_changed(empty_ledger
     )
 
 
+def test_history_and_results_show_one_interval_for_one_set_of_values(empty_ledger: Ledger) -> None:
+    """A metric with bounds has the interval of its scale in both tables."""
+    bounded = dataclasses.replace(metric(TASK, "loss", "lower", primary=True), low=0.0, high=10.0)
+    fill(
+        empty_ledger,
+        Catalogue(tasks=[task(TASK, "Toy", [bounded])], methods=[method("toy/a", "a")]),
+        [r for r in results() if r.method == "toy/a"],
+    )
+    newer = [dataclasses.replace(r, method_version=2) for r in results() if r.method == "toy/a"]
+    fill(empty_ledger, Catalogue(), newer, "second")
+    tables = {one.caption: one for one in part(report(empty_ledger), "method-toy-2f-a").blocks if isinstance(one, Table)}
+    [shown] = column(tables["Results"], "interval")
+    assert [cell.text for cell in column(tables["History"], "interval")] == [shown.text] * 2
+
+
 def test_history_is_narrowed_like_the_report(empty_ledger: Ledger) -> None:
     rerun(empty_ledger, "one", "aaaa1111", "h", results())
     rerun(empty_ledger, "two", "bbbb2222", "h", results(shift=0.05))
