@@ -248,7 +248,8 @@ def test_show_and_reproduce_a_trial(assay: Shell) -> None:
     assert shown["attempts"][0]["environment"] in shown["environments"]
     again = assay("reproduce", str(key)[:16], "--json")
     assert again.returncode == 0, again.stderr
-    assert {item["metric"]: item["agreement"] for item in json.loads(again.stdout)} == {"draw": "bitwise", "total": "bitwise"}
+    compared = {item["metric"]: (item["agreement"], item["step"] is not None) for item in json.loads(again.stdout)}
+    assert compared == {"draw": ("bitwise", False), "total": ("bitwise", False), "trace": ("bitwise", True)}
     assert assay.rows(f"SELECT COUNT(*) FROM attempts WHERE trial = '{key}'") == [(2,)]
     assert assay.rows("SELECT COUNT(*) FROM trials WHERE state = 'done'") == [(9,)]
 
