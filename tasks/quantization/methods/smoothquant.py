@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tasks.quantization import affine
-from tasks.quantization.digit_nets import Cnn, DigitNet, Vit, VitBlock
+from tasks.quantization.digit_nets import Cnn, ConvUnit, DigitNet, Vit, VitBlock
 from tasks.quantization.networks import NetworkProblem, NetworkQuantizer, QuantisedNetwork, Ranges, calibrated, observe
 
 
@@ -51,7 +51,7 @@ class SmoothQuant(NetworkQuantizer, name="smoothquant", label="SmoothQuant"):
 
     def _smooth_streams(self, network: Cnn, seen: dict[str, Tensor]) -> None:
         """The two residual streams of the folded CNN: the convolutions that make each, and the layers that read it with their sites."""
-        streams = (
+        streams: tuple[tuple[tuple[ConvUnit, ...], dict[str, nn.Conv2d | nn.Linear]], ...] = (
             ((network.stem, network.first), {"first.site": network.first.conv, "down.site": network.down.conv}),
             ((network.down, network.second), {"second.site": network.second.conv, "site": network.head}),
         )
