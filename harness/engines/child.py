@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.engines.base import CallEnded, EngineSettings, Shape
+from harness.engines.marker import Marker
 from harness.engines.processes import exceeds, kernel_oom_kills
-from harness.engines.serve import Marker
 from harness.engines.wire import TAIL_BYTES, Line, Load, Rows, read_tail
 from harness.engines.zygote import Exit, Zygote, kill_group
 

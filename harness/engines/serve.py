@@ -7,7 +7,6 @@ is gone a microsecond later, and no message has to be sent per unit.
 from __future__ import annotations
 
 import faulthandler
-import mmap
 import os
 import pickle
 import signal
@@ -20,6 +19,7 @@ from typing import Any
 
 from db.records import Outcome
 from harness.engines.base import TrialResult, TrialUnit, Unit
+from harness.engines.marker import Marker
 from harness.engines.wire import TAIL_BYTES, Row, read_tail, receive, send, to_row, unpack_units
 from harness.worker import Executed, Executor, SoftStop
 
@@ -30,61 +30,6 @@ FLUSH_SECONDS, FLUSH_ROWS = 0.05, 500
 SLOW_SECONDS = 0.005
 
 STOP_REASONS: dict[int, Outcome] = {1: "timeout", 2: "oom", 3: "cancelled"}
-
-
-class Marker:
-    """What a worker is executing, in shared memory: call and unit, when it began (CLOCK_MONOTONIC), and the supervisor's wish to stop
-    that unit (reason code; 0: none). Call and unit travel as one number (a *position*), so that they are never half-written.
-
-    Each number is stored at once (through a memoryview: struct.pack_into clears the place first). The time is written before the position
-    and read after it: a unit may seem to have begun too late, but never too early, which would be a time-out out of nowhere.
-    """
-
-    SIZE = 32
-    _TIME, _POSITION, _STOP_REASON, _STOP_POSITION = range(4)
-
-    def __init__(self, fd: int) -> None:
-        self._map = mmap.mmap(fd, self.SIZE)
-        self._bytes = memoryview(self._map)
-        self._numbers, self._times = self._bytes.cast("q"), self._bytes.cast("d")
-
-    def reset(self) -> None:
-        self.begin(-1)
-        self.ask_stop(0, -1)
-
-    @staticmethod
-    def position(call: int, unit: int) -> int:
-        return call << 24 | unit
-
-    def begin(self, position: int) -> None:
-        self._times[self._TIME] = time.monotonic()
-        self._numbers[self._POSITION] = position
-
-    def current(self) -> tuple[int, float]:
-        """(position, monotonic time at which it began); position -1: nothing is executed."""
-        position = self._numbers[self._POSITION]
-        return position, self._times[self._TIME]
-
-    def current_unit(self, call: int) -> tuple[int, float]:
-        """(unit index, monotonic time at which it began); -1 when no unit of this call is executed."""
-        position, began = self.current()
-        return (position & 0xFFFFFF if position >= 0 and position >> 24 == call else -1), began
-
-    def ask_stop(self, reason: int, position: int) -> None:
-        """Wish (reason code) that the unit at this position stops."""
-        self._numbers[self._STOP_POSITION] = -1  # nobody is meant while the reason changes
-        self._numbers[self._STOP_REASON] = reason
-        self._numbers[self._STOP_POSITION] = position
-
-    def stop_asked(self) -> tuple[int, int]:
-        """(reason code, position)."""
-        position = self._numbers[self._STOP_POSITION]
-        return self._numbers[self._STOP_REASON], position
-
-    def close(self) -> None:
-        for view in (self._numbers, self._times, self._bytes):
-            view.release()
-        self._map.close()
 
 
 class _Worker:

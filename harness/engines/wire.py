@@ -14,10 +14,12 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.engines.base import SHORT_SECONDS, Call, FixtureUnit, TrialResult, TrialUnit, Unit, UnitDone
-from harness.worker import Executed
+
+if TYPE_CHECKING:  # actors load this module, and need nothing of what runs trials
+    from harness.worker import Executed
 
 #: Bytes kept of each of a unit's two output streams.
 TAIL_BYTES = 8192

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from harness.engines.serve import Marker
+from harness.engines.marker import Marker
 
 
 def test_a_reader_never_sees_a_unit_with_the_time_of_another(tmp_path):
