@@ -11,10 +11,10 @@ import numpy as np
 
 from kernels.bandits.adversarial import play_exp3, play_tsallis
 from kernels.bandits.armed_environment import draw, regret_of
-from kernels.bandits.compiling import kernel
 from kernels.bandits.draws import GAMMA_INDICES, beta, normal, uniform
 from kernels.bandits.linalg import argmax
 from kernels.bandits.robust import play_median_of_means, play_truncated
+from kernels.compiling import kernel
 
 
 @kernel

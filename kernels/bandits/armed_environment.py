@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.bandits.compiling import kernel
 from kernels.bandits.draws import gamma, normal, uniform
+from kernels.compiling import kernel
 
 BERNOULLI, GAUSSIAN, STUDENT, PARETO, TWO_SIDED_PARETO, COUNTS = 0, 1, 2, 3, 4, 5
 LAWS = {

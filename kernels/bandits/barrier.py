@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.bandits.compiling import kernel
+from kernels.compiling import kernel
 
 
 @kernel

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.bandits.compiling import kernel
 from kernels.bandits.draws import uniform
 from kernels.bandits.linalg import REFRESH, add_outer, argmax, inverse, matvec
+from kernels.compiling import kernel
 
 
 class LabelEnvironment(NamedTuple):

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from kernels.bandits.compiling import kernel
+from kernels.compiling import kernel
 
 #: A counter is round * 2**20 + index.
 _SHIFT = np.uint64(20)

@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 
-from kernels.bandits.compiling import kernel
 from kernels.bandits.draws import uniform
 from kernels.bandits.glm_environment import begin_glm_round, glm_reward
 from kernels.bandits.linalg import (
@@ -27,6 +26,7 @@ from kernels.bandits.linalg import (
 )
 from kernels.bandits.links import mean_of
 from kernels.bandits.optimistic_glm import play_likelihood, play_menu, play_tofu
+from kernels.compiling import kernel
 
 NO_PROJECTION, EUCLIDEAN, GRAM = 0, 1, 2
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from kernels.bandits.armed_environment import BERNOULLI, COUNTS, centred_noise
-from kernels.bandits.compiling import kernel
 from kernels.bandits.draws import poisson, uniform
 from kernels.bandits.linear_environment import LinearEnvironment, begin_round
 from kernels.bandits.links import mean_of
+from kernels.compiling import kernel
 
 
 class GlmEnvironment(NamedTuple):

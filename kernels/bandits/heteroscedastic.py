@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from kernels.bandits.compiling import kernel
 from kernels.bandits.linalg import argmax, dots, squared_widths
 from kernels.bandits.linear_environment import FIXED, begin_round, noise_scale, reward
 from kernels.bandits.ridge import learn
+from kernels.compiling import kernel
 
 
 @kernel

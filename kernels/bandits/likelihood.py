@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.bandits.compiling import kernel
 from kernels.bandits.linalg import cholesky, solve_lower, solve_lower_transposed
 from kernels.bandits.links import curvature_of, mean_of, potential_of
+from kernels.compiling import kernel
 
 #: Newton stops at a gradient this small (in units of the rows), far below what can change a decision.
 GRADIENT = 1e-9

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from kernels.bandits.compiling import kernel
+from kernels.compiling import kernel
 
 #: Scores closer than this count as equal and the lowest index wins. Unit-norm contexts tie exactly in round 1; without a tolerance the
 #: rounding of one implementation would decide.

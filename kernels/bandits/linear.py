@@ -18,7 +18,6 @@ import math
 
 import numpy as np
 
-from kernels.bandits.compiling import kernel
 from kernels.bandits.draws import normal, uniform
 from kernels.bandits.heteroscedastic import play_levels, play_weighted
 from kernels.bandits.linalg import (
@@ -32,6 +31,7 @@ from kernels.bandits.linalg import (
 )
 from kernels.bandits.linear_environment import FIXED, begin_round, reward
 from kernels.bandits.ridge import learn
+from kernels.compiling import kernel
 
 
 @kernel

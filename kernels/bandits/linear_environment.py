@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.bandits.compiling import kernel
 from kernels.bandits.draws import normal, uniform
+from kernels.compiling import kernel
 
 FIXED, SPHERE, ORTHANT = 0, 1, 2
 CONSTANT, TWO_POINT, LOG_UNIFORM = 0, 1, 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from kernels.bandits.compiling import kernel
+from kernels.compiling import kernel
 
 IDENTITY, LOGISTIC, POISSON = 0, 1, 2
 LINKS = {"identity": IDENTITY, "logistic": LOGISTIC, "poisson": POISSON}

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.bandits.compiling import kernel
 from kernels.bandits.draws import normal, poisson, uniform
 from kernels.bandits.glm import GRAM, newton_step
 from kernels.bandits.likelihood import maximise_likelihood
 from kernels.bandits.links import IDENTITY, LOGISTIC, mean_of, potential_of
 from kernels.bandits.ridge import learn
+from kernels.compiling import kernel
 
 DIVERGED = 1e100
 

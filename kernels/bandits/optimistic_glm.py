@@ -10,12 +10,12 @@ import math
 
 import numpy as np
 
-from kernels.bandits.compiling import kernel
 from kernels.bandits.draws import uniform
 from kernels.bandits.glm_environment import begin_glm_round, glm_reward
 from kernels.bandits.likelihood import maximise_likelihood, refit_due
 from kernels.bandits.linalg import REFRESH, add_outer, argmax, dots, inverse, matvec, squared_widths
 from kernels.bandits.links import mean_of
+from kernels.compiling import kernel
 
 
 @kernel

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from kernels.bandits.compiling import kernel
+from kernels.compiling import kernel
 
 
 @kernel

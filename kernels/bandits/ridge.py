@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from kernels.bandits.compiling import kernel
 from kernels.bandits.linalg import REFRESH, add_outer, dots, inverse, matvec, squared_widths
+from kernels.compiling import kernel
 
 
 @kernel

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from kernels.bandits.armed_environment import draw, regret_of
-from kernels.bandits.compiling import kernel
 from kernels.bandits.linalg import argmax
+from kernels.compiling import kernel
 
 
 @kernel

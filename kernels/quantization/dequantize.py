@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from kernels.bandits.compiling import kernel
+from kernels.compiling import kernel
 from kernels.quantization import simd
 from kernels.quantization.simd import HAS_LOOKUP, load, multiply, splat, subtract
 

@@ -17,7 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 from torch import Tensor
 
-from kernels.bandits.compiling import kernel
+from kernels.compiling import kernel
 from kernels.quantization import simd, triton_paths
 from kernels.quantization.dequantize import check, dequantize4, dequantize4_reference
 from kernels.quantization.simd import first_lane, fused, load, multiply, prefetch, splat, spread, total

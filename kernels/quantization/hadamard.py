@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import intrinsic
 from torch import Tensor
 
-from kernels.bandits.compiling import kernel
+from kernels.compiling import kernel
 from kernels.quantization import simd, triton_paths
 
 

@@ -120,7 +120,8 @@ def test_argmax_takes_the_lowest_index_among_ties():
 
 def test_the_cache_is_shared_by_processes_and_named_after_the_sources(tmp_path):
     code = (
-        "from kernels.bandits import compiling, draws\n"
+        "from kernels import compiling\n"
+        "from kernels.bandits import draws\n"
         "draws.uniform(1, 2, 3)\n"
         "stats = draws.uniform.stats\n"
         "print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()), compiling.cache_folder())"
