@@ -96,17 +96,17 @@ _FIXED = {"d": 16, "arms": 100, "horizon": 10_000, "gap": 0.18}
 _MIXES = ({"share": 0.9}, {"share": 0.5}, {"share": 0.1}, {"spread": "log_uniform", "quiet": 0.02, "loud": 2.0}, {"spread": "constant"})
 
 TUNINGS = (
-    Tuning("linear", {**_FIXED, "zeta": 0.02}, _LINEAR, count=60),
-    Tuning("linear", {**_FIXED, "zeta": 0.1, "misspecification": "adversarial"}, _LINEAR, count=60),
+    Tuning("linear", {**_FIXED, "zeta": 0.02}, _LINEAR),
+    Tuning("linear", {**_FIXED, "zeta": 0.1, "misspecification": "adversarial"}, _LINEAR),
     Tuning(
         "linear",
         {"d": 10, "arms": 20, "horizon": 10_000, "arm_set": "sphere", "gap": None},
         {name: grid for name, grid in _LINEAR.items() if name != "ds-oful"},  # there is no gap to choose gamma from
     ),
-    Tuning("stochastic", _CALM, _BOUNDED, count=40),
-    *(Tuning("adversarial", {**_CALM, "schedule": schedule}, _BOUNDED, count=60) for schedule in ("constrained", "swap")),
+    Tuning("stochastic", _CALM, _BOUNDED),
+    *(Tuning("adversarial", {**_CALM, "schedule": schedule}, _BOUNDED) for schedule in ("constrained", "swap")),
     *(
-        Tuning("stochastic", {"arms": 5, "horizon": 20_000, "gap": 0.2, "law": law, "tail": 1.5}, _HEAVY_ARMS, count=60)
+        Tuning("stochastic", {"arms": 5, "horizon": 20_000, "gap": 0.2, "law": law, "tail": 1.5}, _HEAVY_ARMS)
         for law in ("gaussian", "student", "pareto")
     ),
     *(Tuning("glm", {"horizon": 20_000, "norm": norm}, _GLM) for norm in (1.0, 3.0)),
@@ -211,6 +211,5 @@ TUNINGS = (
         {"signal": 0},
         {name: Grid({"scale": [0.1, 0.3, 1.0, 3.0]}) for name in ("noisy-holdout", "thresholdout")},
         size="n",
-        count=60,
     ),
 )
