@@ -11,9 +11,10 @@ import numpy as np
 
 from kernels.bandits.adversarial import play_exp3, play_tsallis
 from kernels.bandits.armed_environment import draw, regret_of
-from kernels.bandits.draws import GAMMA_INDICES, beta, normal, uniform
+from kernels.bandits.draws import uniform
 from kernels.bandits.linalg import argmax
 from kernels.bandits.robust import play_median_of_means, play_truncated
+from kernels.bandits.thompson import play_thompson
 from kernels.compiling import kernel
 
 
@@ -155,38 +156,6 @@ def play_kl_ucb(env, params, method_key, checkpoints, curve, trace):
             level += params[0] * math.log(max(level, 1.0))
             for i in range(arms):
                 scores[i] = kl_upper(sums[i] / counts[i], level / counts[i])
-            arm = argmax(scores)
-        counts[arm] += 1.0
-        sums[arm] += draw(law, truth[phase & 1, arm], factor, tail, key, t)
-        pulls[phase & 1, arm] += 1
-        if trace.size:
-            trace[t - 1] = arm
-        if t == checkpoints[c]:
-            curve[c] = regret_of(truth, pulls)
-            c += 1
-        if t == ends[phase]:
-            phase += 1
-    return checkpoints[-1]
-
-
-@kernel
-def play_thompson(env, params, method_key, checkpoints, curve, trace):
-    """params: gaussian (0 or 1), s. Beta(1, 1) priors on rewards in {0, 1}, or N(mean, s^2 / n) after playing each arm once."""
-    gaussian, s = params[0] > 0.0, params[1]
-    law, truth, ends, factor, tail, key = env  # as scalars: a tuple of arrays costs more than the arithmetic
-    arms = truth.shape[1]
-    pulls = np.zeros((2, arms), np.int64)
-    counts, sums, scores = np.zeros(arms), np.zeros(arms), np.empty(arms)
-    phase, c = 0, 0
-    for t in range(1, checkpoints[-1] + 1):
-        if gaussian and t <= arms:
-            arm = t - 1
-        else:
-            for i in range(arms):
-                if gaussian:
-                    scores[i] = sums[i] / counts[i] + s * normal(method_key, t, i) / math.sqrt(counts[i])
-                else:
-                    scores[i] = beta(method_key, t, 2 * GAMMA_INDICES * i, 1.0 + sums[i], 1.0 + counts[i] - sums[i])
             arm = argmax(scores)
         counts[arm] += 1.0
         sums[arm] += draw(law, truth[phase & 1, arm], factor, tail, key, t)

@@ -52,6 +52,7 @@ TASKS = [
     (Adversarial(arms=4, horizon=500, schedule="swap"), BOUNDED),
     *((Stochastic(arms=4, horizon=500, law=law, tail=1.5), HEAVY) for law in ("gaussian", "student", "pareto", "two_sided_pareto")),
 ]
+TASKS.append((Stochastic(arms=400, horizon=450), [Thompson(), Thompson(prior="gaussian")]))  # one round's draws fill a block
 CASES = [(task, method) for task, methods in TASKS for method in methods]
 
 
