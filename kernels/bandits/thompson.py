@@ -1,7 +1,7 @@
 """Thompson sampling for K arms, compiled. With Beta priors almost all time goes into 2 K gamma variates a round.
 
 What a round draws depends on (key, round, index) alone, so normals and uniforms are computed ahead, in blocks of rounds, by vector
-instructions; only the shapes of the posteriors wait for the rewards. Every variate is the one of `draws.gamma` and `draws.normal`, to the bit.
+instructions; only the shapes of the posteriors wait for the rewards. The variates are those of `draws.gamma` and `draws.normal` to the bit.
 """
 
 from __future__ import annotations
