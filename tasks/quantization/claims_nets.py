@@ -95,6 +95,10 @@ def _elastic_claims() -> Iterator[Claim]:
         GRID, "accuracy", _net("eq-net", bits=4, per="layer"), _net("net-lsq", bits=4), -POINT,
     )  # fmt: skip
     yield _better(
+        "eq-net-search-above-uniform-3", 116, "At 3 bits on average the configuration that the search finds beats 3 bits in every layer",
+        GRID, "accuracy", _net("eq-net-search", average=3.0), _net("eq-net", bits=3, per="channel", symmetric=True),
+    )  # fmt: skip
+    yield _better(
         "eq-net-regularisation-helps-2", 116, "At 2 bits the weight distribution regularisation raises the elastic network's accuracy",
         GRID, "accuracy", _net("eq-net", bits=2, regularise=True), _net("eq-net", bits=2, regularise=False),
     )  # fmt: skip

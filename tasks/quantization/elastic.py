@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tasks.quantization import affine
 from tasks.quantization.digit_nets import DigitNet
-from tasks.quantization.lsq import SMALLEST, LearnedStep, activation_quantizer, grid_of, weight_quantizer
-from tasks.quantization.networks import ActivationGrid, observe
+from tasks.quantization.lsq import SMALLEST, LearnedStep, activation_quantizer, grid_of, optimise, weight_quantizer
+from tasks.quantization.networks import ActivationGrid, NetworkProblem, QuantisedNetwork, gains, observe, trainable
 from tasks.quantization.protocol import Packed, Part
 from tasks.quantization.qat import round_through
 
@@ -148,6 +149,15 @@ class Supernet:
                 self.network(part)
         self.network.eval()
 
+    def deployed(self, modes: Mapping[str, Mode] | Mode, images: Tensor) -> QuantisedNetwork:
+        """The sub-network of these modes, batch norms re-estimated on the training images and folded. Ends the supernet's life."""
+        self.switch(modes)
+        self.recalibrate(images)
+        factors = gains(self.network)
+        weights = {name: self.packed(name, factors[name]) for name in factors}
+        grids = self.grids()
+        return QuantisedNetwork(weights, grids, self.plain().folded().rest())
+
     @torch.no_grad()
     def packed(self, name: str, gain: Tensor) -> Packed:
         """Stored form of a matrix in the current mode, batch norms folded."""
@@ -185,3 +195,42 @@ def shape_penalty(weights: Sequence[Tensor]) -> Tensor:
         kurtosis.append((standard.pow(4).mean() - UNIFORM_KURTOSIS).square())
         skewness.append(standard.pow(3).mean().square())
     return KURTOSIS_WEIGHT * torch.stack(kurtosis).mean() + SKEWNESS_WEIGHT * torch.stack(skewness).mean()
+
+
+def trained_supernet(problem: NetworkProblem, rate: float, regularise: bool) -> Supernet:
+    """The supernet after the problem's batches: Adam with a learning rate that falls from `rate` along a cosine."""
+    supernet = Supernet(trainable(problem.network), problem.calibration)
+
+    def backward(x: Tensor, y: Tensor) -> None:
+        """Gradients of the three sub-networks and of the penalty."""
+        teacher: Tensor | None = None
+        generator = problem.generator
+        for modes in (Mode(8, 8, *_style(generator)), random_modes(supernet, generator), Mode(2, 2, *_style(generator))):
+            supernet.switch(modes)
+            logits = supernet.network(x)
+            loss = F.cross_entropy(logits, y)
+            if teacher is not None:
+                divergence = F.kl_div(F.log_softmax(logits, 1), F.log_softmax(teacher, 1), log_target=True, reduction="batchmean")
+                loss = 0.5 * loss + 0.5 * divergence
+            loss.backward()
+            teacher = logits.detach()
+        if regularise:
+            supernet.shape_penalty().backward()
+
+    optimise(supernet.network, problem.batches(), problem.steps, rate, backward)
+    return supernet
+
+
+def _style(generator: torch.Generator) -> tuple[Per, bool]:
+    """A random granularity and symmetry."""
+    per, symmetric = torch.randint(2, (2,), generator=generator).tolist()
+    return ("channel" if per else "layer"), bool(symmetric)
+
+
+def random_modes(supernet: Supernet, generator: torch.Generator) -> dict[str, Mode]:
+    """A random mode for each elastic layer."""
+    modes = {}
+    for name in supernet.elastic:
+        weight, activation = (BITS[place] for place in torch.randint(len(BITS), (2,), generator=generator).tolist())
+        modes[name] = Mode(weight, activation, *_style(generator))
+    return modes
