@@ -43,3 +43,10 @@ def test_no_trial_of_a_recorded_run_is_left_without_a_result(recorded: tuple[str
         assay("sql", "SELECT COUNT(*) FROM trials WHERE outcome IS NULL OR outcome <> 'ok'", "-f", "csv", "--db", str(ledger)).split()[-1]
         == "0"
     )
+
+
+def test_the_table_beside_small_runs_is_what_its_query_gives(recorded: tuple[str, Path]) -> None:
+    family, ledger = recorded
+    if family == "quantization":
+        table = assay("sql", "--file", "docs/small-runs.sql", "--db", str(ledger), "--format", "markdown")
+        assert table.strip() in (ROOT / "docs" / "quantization.md").read_text(encoding="utf-8")

@@ -14,8 +14,8 @@ from tasks.quantization.methods.gptq import Gptq
 from tasks.quantization.methods.rtn import Rtn
 from tasks.quantization.protocol import Inputs
 
-#: relative squared output error of IST-DASLab/gptq (gptq.py, quant.py) on `problem()`; groups below 128 only with static groups, because
-#: the reference fits a later group of a block on weights that still lack the block's own updates.
+#: relative squared output error of IST-DASLab/gptq 2d65066 (gptq.py, quant.py) on `problem()`; groups below 128 only with static groups,
+#: because the reference fits a later group of a block on weights that still lack the block's own updates.
 REFERENCE = {
     (4, 128, False, False): 0.0045707,
     (3, 128, False, False): 0.0234762,

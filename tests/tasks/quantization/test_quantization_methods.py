@@ -28,7 +28,7 @@ def through(method, weight: torch.Tensor, x: torch.Tensor, seed: int = 0) -> tup
     return type(method).dequantize(stored.read(), tuple(weight.shape)), packed, stored.bits
 
 
-#: relative squared output error of mit-han-lab/llm-awq's search (one linear layer as its own block) on `problem()`
+#: relative squared output error of mit-han-lab/llm-awq's (d6e797a) search (one linear layer as its own block) on `problem()`
 AWQ = {
     (4, 128, False): 0.0088627,
     (3, 128, False): 0.0422921,
@@ -47,7 +47,7 @@ def test_awq_agrees_with_the_reference_implementation_on_a_fixed_problem(bits: i
     assert size == weight.numel() * bits + (16 + bits) * weight.numel() // group + 16 * weight.shape[1]
 
 
-#: output error and outlier share of Vahe1994/SpQR's engine on `problem()`: act_order, damping 1, 3-bit statistics in groups of 16
+#: output error and outlier share of Vahe1994/SpQR's engine (543d10e) on `problem()`: act_order, damping 1, 3-bit statistics in groups of 16
 SPQR = {
     (3, 16, 0.2): (0.0094324, 0.01733),
     (3, 16, 1e9): (0.0130878, 0.0),
