@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import inspect
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict
+from typing import Any
 
 from db.records import Catalogue, ClaimRow, MethodRow, MetricRow, PaperRow, TaskRow
 from harness.identity import content_key
-from tasks.api import Claim, Method, Parametrised, Task
+from tasks.api import Claim, Method, Parametrised, Setting, Task
 from tasks.papers import papers
-from tasks.registry import Registry
+from tasks.registry import Registry, resolve
 
 
 def catalogue(registry: Registry, families: Iterable[str]) -> Catalogue:
     """Rows for everything registered in these families, and all papers."""
     wanted = set(families)
+    settings: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for setting in registry.settings:
+        settings[setting.method].append(_setting(registry, setting))
     return Catalogue(
         tasks=[_task(task) for _, task in sorted(registry.tasks.items()) if task.family in wanted],
-        methods=[_method(method) for _, method in sorted(registry.methods.items()) if method.family in wanted],
+        methods=[_method(method, settings[name]) for name, method in sorted(registry.methods.items()) if method.family in wanted],
         papers=[PaperRow(paper.paper, paper.title, paper.family, paper.tier, paper.benchmark) for paper in papers()],
         claims=[claim_row(claim) for _, claim in sorted(registry.claims.items()) if claim.task.split("/")[0] in wanted],
     )
@@ -51,7 +56,15 @@ def _task(task: type[Task]) -> TaskRow:
     return TaskRow(task.id(), task.family, task.version, task.label, _doc(task), task.model_json_schema(), metrics)
 
 
-def _method(method: type[Method]) -> MethodRow:
+def _setting(registry: Registry, setting: Setting) -> dict[str, Any]:
+    """The setting with all parameters resolved, as reports compare them with those of trials."""
+    task = resolve(registry.task(setting.task), setting.task_params, setting.task)
+    method = resolve(registry.method(setting.method), setting.params, setting.method)
+    return {"name": setting.name, "task": setting.task, "task_params": task.params(), "params": method.params()}
+
+
+def _method(method: type[Method], settings: list[dict[str, Any]]) -> MethodRow:
+    schema = method.model_json_schema()
     return MethodRow(
         method=method.id(),
         family=method.family,
@@ -60,5 +73,5 @@ def _method(method: type[Method]) -> MethodRow:
         doc=_doc(method),
         paper=method.paper,
         knowledge=method.knowledge,
-        params_schema=method.model_json_schema(),
+        params_schema={**schema, "x-settings": settings} if settings else schema,
     )

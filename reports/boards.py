@@ -59,6 +59,7 @@ class Entry:
     short: str
     paper: int | None
     knowledge: tuple[str, ...]
+    settings: tuple[str, ...] = ()  #: names of this choice of params on this task: theory, tuned
 
     @property
     def name(self) -> str:
@@ -186,12 +187,15 @@ class Catalogue:
     tasks: Mapping[str, tuple[str, str]]
     methods: Mapping[str, tuple[str, int | None, tuple[str, ...]]]
     metrics: Mapping[str, Mapping[str, Metric]]
+    settings: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, ledger: Ledger, family: str) -> Catalogue:
         params = {"family": family}
         tasks = ledger.query("SELECT task, label, doc FROM tasks WHERE family = :family", params).to_pylist()
-        methods = ledger.query("SELECT method, label, paper, knowledge FROM methods WHERE family = :family", params).to_pylist()
+        methods = ledger.query(
+            "SELECT method, label, paper, knowledge, params_schema FROM methods WHERE family = :family", params
+        ).to_pylist()
         rows = ledger.query(
             "SELECT m.task, m.metric, m.unit, m.direction, m.doc, m.is_primary, m.curve, m.low, m.high "
             "FROM metrics m JOIN tasks t ON t.task = m.task WHERE t.family = :family",
@@ -213,6 +217,7 @@ class Catalogue:
             {row["task"]: (row["label"] or row["task"], row["doc"]) for row in tasks},
             {row["method"]: (row["label"] or row["method"], row["paper"], _names(row["knowledge"])) for row in methods},
             metrics,
+            {row["method"]: json.loads(row["params_schema"] or "{}").get("x-settings", ()) for row in methods},
         )
 
 
@@ -316,7 +321,7 @@ def _assemble(family: str, trials: pa.Table, scores: pa.Table, catalogue: Catalo
                 "",
                 doc,
                 metrics,
-                _entries([entry_heads[entry] for entry in entries], catalogue),
+                _entries(head, [entry_heads[entry] for entry in entries], catalogue),
                 [int(one) for one in seeds],
                 board_keys,
                 board_states,
@@ -340,7 +345,7 @@ def _entry_key(head: Mapping[str, Any]) -> tuple[str, list[tuple[int, float, str
     return head["method"], natural(head["method_params"]), head["method_version"]
 
 
-def _entries(heads: Sequence[Mapping[str, Any]], catalogue: Catalogue) -> list[Entry]:
+def _entries(task: Mapping[str, Any], heads: Sequence[Mapping[str, Any]], catalogue: Catalogue) -> list[Entry]:
     by_method: dict[str, list[int]] = defaultdict(list)
     for at, head in enumerate(heads):
         by_method[head["method"]].append(at)
@@ -355,5 +360,11 @@ def _entries(heads: Sequence[Mapping[str, Any]], catalogue: Catalogue) -> list[E
         label, paper, knowledge = catalogue.methods.get(head["method"], (head["method"], None, ()))
         if shared[label] > 1:
             label = f"{label} [{head['method']}]"  # two methods chose the same label
-        out.append(Entry(head["method"], head["method_version"], head["method_params"], label, shorts[at], paper, knowledge))
+        names = _setting_names(catalogue.settings.get(head["method"], ()), task, head["method_params"])
+        out.append(Entry(head["method"], head["method_version"], head["method_params"], label, shorts[at], paper, knowledge, names))
     return out
+
+
+def _setting_names(settings: Sequence[Mapping[str, Any]], task: Mapping[str, Any], params: str) -> tuple[str, ...]:
+    wanted = (task["task"], json.loads(task["task_params"]), json.loads(params)) if settings else None
+    return tuple(one["name"] for one in settings if (one["task"], one["task_params"], one["params"]) == wanted)

@@ -159,6 +159,11 @@ def _knowledge(standing: Standing, entries: Sequence[int]) -> list[Cell]:
     return [Cell(", ".join(standing.board.entries[at].knowledge), tone="muted") for at in entries]
 
 
+def _settings(standing: Standing, entries: Sequence[int]) -> list[Cell]:
+    chosen = (standing.board.entries[at] for at in entries)
+    return [Cell("none to set" if entry.params == "{}" else ", ".join(entry.settings), tone="muted") for entry in chosen]
+
+
 def _paper(standing: Standing, entries: Sequence[int]) -> list[Cell]:
     papers = (standing.board.entries[at].paper for at in entries)
     return [Cell("" if paper is None else str(paper), paper, tone="muted") for paper in papers]
@@ -176,6 +181,14 @@ COLUMNS: dict[str, BoardColumn] = {
             doc="Only the params that differ between entries of the same method.",
             when=lambda standing: any(entry.short for entry in standing.board.entries),
             spare=0,
+        ),
+        BoardColumn(
+            "settings",
+            "constants",
+            _settings,
+            doc="theory: the params are the constants of the paper's theory; tuned: chosen on other seeds under a fixed budget.",
+            when=lambda standing: any(entry.settings for entry in standing.board.entries),
+            spare=2,
         ),
         BoardColumn("mean", "{metric} {arrow}", _mean, "right", "Mean over seeds.", spare=0),
         BoardColumn("interval", "95 % interval", _interval, "right", "Student's t interval of the mean over seeds.", spare=3),

@@ -234,6 +234,18 @@ class Task(Registered, ABC):
         return Streams(self.id(), seed)
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A choice of a method's parameters on a task that has a name, shown in leaderboards: `theory` (the constants that the paper's theory
+    gives) or `tuned` (the best on other seeds under a fixed budget). A family's modules list theirs as `SETTINGS`."""
+
+    name: str
+    task: str
+    task_params: Mapping[str, Any]
+    method: str
+    params: Mapping[str, Any]
+
+
 Verdict = Literal["supported", "refuted", "inconclusive", "not attempted"]
 ClaimKind = Literal["better", "equivalent", "ratio", "ordering", "slope", "front", "prediction", "bound"]
 

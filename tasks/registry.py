@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from tasks.api import FAMILIES, Claim, Fixture, Method, Parametrised, Task
+from tasks.api import FAMILIES, Claim, Fixture, Method, Parametrised, Setting, Task
 from tasks.errors import InvalidParams, TaskError, UnknownName
 
 ENTRY_POINT_GROUP = "assay.plugins"
@@ -32,12 +32,13 @@ P = TypeVar("P", bound=Parametrised)
 
 @dataclass
 class Registry:
-    """Tasks, methods, fixtures and claims by id. `problems` maps a plugin's name to the reason it could not be loaded."""
+    """Tasks, methods, fixtures and claims by id; named settings. `problems` maps a plugin's name to the reason it could not be loaded."""
 
     tasks: dict[str, type[Task]] = field(default_factory=dict)
     methods: dict[str, type[Method]] = field(default_factory=dict)
     fixtures: dict[str, type[Fixture]] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
+    settings: list[Setting] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
     _loaded: set[str] = field(default_factory=set)
 
@@ -79,7 +80,8 @@ class Registry:
         self._loaded.add(plugin)
 
     def add_module(self, module: ModuleType) -> None:
-        """Register what `module` defines: concrete subclasses of Task, Method and Fixture, and a `CLAIMS` sequence."""
+        """Register what `module` defines: concrete subclasses of Task, Method and Fixture, and what its sequences `CLAIMS` and
+        `SETTINGS` hold."""
         for value in vars(module).values():
             if not inspect.isclass(value) or value.__module__ != module.__name__ or not getattr(value, "name", ""):
                 continue
@@ -91,6 +93,7 @@ class Registry:
                 self._add(self.fixtures, value.name, value)
         for claim in getattr(module, "CLAIMS", ()):
             self._add(self.claims, claim.id, claim)
+        self.settings += getattr(module, "SETTINGS", ())
 
     @staticmethod
     def _add(table: dict, key: str, value: object) -> None:

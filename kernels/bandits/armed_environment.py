@@ -10,8 +10,15 @@ import numpy as np
 from kernels.bandits.compiling import kernel
 from kernels.bandits.draws import gamma, normal, uniform
 
-BERNOULLI, GAUSSIAN, STUDENT, PARETO, TWO_SIDED_PARETO = 0, 1, 2, 3, 4
-LAWS = {"bernoulli": BERNOULLI, "gaussian": GAUSSIAN, "student": STUDENT, "pareto": PARETO, "two_sided_pareto": TWO_SIDED_PARETO}
+BERNOULLI, GAUSSIAN, STUDENT, PARETO, TWO_SIDED_PARETO, COUNTS = 0, 1, 2, 3, 4, 5
+LAWS = {
+    "bernoulli": BERNOULLI,
+    "gaussian": GAUSSIAN,
+    "student": STUDENT,
+    "pareto": PARETO,
+    "two_sided_pareto": TWO_SIDED_PARETO,
+    "poisson": COUNTS,  # generalized linear bandits only
+}
 
 
 class ArmedEnvironment(NamedTuple):

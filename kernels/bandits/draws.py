@@ -116,3 +116,14 @@ def beta(key, round_, index, a, b):
     """A Beta(a, b) variate from 2 GAMMA_INDICES indices."""
     x = gamma(key, round_, index, a)
     return x / (x + gamma(key, round_, index + GAMMA_INDICES, b))
+
+
+@kernel
+def poisson(u, mean):
+    """The Poisson count with this mean at the quantile u, at most 1000."""
+    count, probability = 0.0, math.exp(-mean)
+    while u > probability and count < 1000.0:
+        u -= probability
+        count += 1.0
+        probability *= mean / count
+    return count

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from kernels.bandits.armed_environment import BERNOULLI, centred_noise
+from kernels.bandits.armed_environment import BERNOULLI, COUNTS, centred_noise
 from kernels.bandits.compiling import kernel
-from kernels.bandits.draws import uniform
+from kernels.bandits.draws import poisson, uniform
 from kernels.bandits.linear_environment import LinearEnvironment, begin_round
 from kernels.bandits.links import mean_of
 
@@ -39,7 +39,9 @@ def begin_glm_round(env, round_, features, scores):
 
 @kernel
 def glm_reward(env, round_, mean):
-    """The reward of an arm with this mean: Bernoulli, or the mean plus centred noise. The noise belongs to the round."""
+    """The reward of an arm with this mean: Bernoulli, Poisson, or the mean plus centred noise. The noise belongs to the round."""
     if env.law == BERNOULLI:
         return 1.0 if uniform(env.noise_key, round_, 0) < mean else 0.0
+    if env.law == COUNTS:
+        return poisson(uniform(env.noise_key, round_, 0), mean)
     return mean + env.scale * centred_noise(env.law, env.tail, env.noise_key, round_)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.bandits.compiling import kernel
-from kernels.bandits.draws import normal, uniform
+from kernels.bandits.draws import normal, poisson, uniform
 from kernels.bandits.glm import GRAM, newton_step
 from kernels.bandits.likelihood import maximise_likelihood
 from kernels.bandits.links import IDENTITY, LOGISTIC, mean_of, potential_of
@@ -56,12 +56,7 @@ def example(env, round_, x):
     mean, u = mean_of(env.link, score), uniform(env.noise_key, round_, 0)
     if env.link == LOGISTIC:
         return 1.0 if u < mean else 0.0
-    count, probability = 0.0, math.exp(-mean)
-    while u > probability and count < 1000.0:
-        u -= probability
-        count += 1.0
-        probability *= mean / count
-    return count
+    return poisson(u, mean)
 
 
 @kernel

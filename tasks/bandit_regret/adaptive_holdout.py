@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from pydantic import Field
@@ -31,6 +31,11 @@ class HoldoutMethod(Method, family="bandit_regret"):
     @abstractmethod
     def mechanism(self) -> Mechanism:
         """A fresh mechanism; `reset` is called before the first query."""
+
+    @classmethod
+    def theory(cls) -> dict[str, Any] | None:
+        """Parameters with the constants of the paper's theory; {} where the defaults are these."""
+        return {}
 
 
 class AdaptiveHoldout(

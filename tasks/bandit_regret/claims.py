@@ -3,7 +3,8 @@
 Thresholds that carry a B number were fixed from measurements with other code, and leave room over them; the others (exponents of OFUL and
 of the MDP policies, UCB1 against an adversary) were added here. Published constants are kept where a paper gives them. Where it gives
 none, the configuration (variance-levels' beta, HoloBeam's search, linear-mdp's scale, CRTM's g, SupLinUCB's beta, kernel OGD's step) was
-chosen while looking at seeds below 100, which is why the suite reports seeds from 100 on. A claim that fails here stays as it is.
+chosen while looking at seeds below 100; an earlier run used seeds 100 to 119. Verdicts come from seeds from 2000 on, which nobody had
+looked at when claims, margins and numbers of seeds were fixed. A claim that fails there stays as it is.
 """
 
 from __future__ import annotations
@@ -84,13 +85,19 @@ _ADVERSARIAL = (
 
 _CRTM, _CRMM, _OL2M = _arm("crtm", g=0.1, c=1.0), _arm("crmm", plays=11, c=1.0), _arm("ol2m", c=1.0, projection="gram")
 
+#: Of paper 69 only the abstract could be read: a verdict against it may be one against the constants.
+_ABSTRACT = {
+    "setting": "the paper's constants for threshold, radius and plays per epoch: here they have the abstract's orders, with factors that "
+    "were chosen on seeds below 100"
+}
+
 _HEAVY = (
-    _claim("b6-truncation", 69, "better", "heavy-tailed-glm", "regret", _CRTM, _OL2M, _STUDENT, margin=0.7,
+    _claim("b6-truncation", 69, "better", "heavy-tailed-glm", "regret", _CRTM, _OL2M, _STUDENT, margin=0.7, options=_ABSTRACT,
            statement="Under Student-t noise with 1.5 degrees of freedom CRTM has at most .7 of OL2M's regret."),
-    _claim("b6-medians", 69, "better", "heavy-tailed-glm", "regret", _CRMM, _OL2M, _STUDENT, margin=0.5,
+    _claim("b6-medians", 69, "better", "heavy-tailed-glm", "regret", _CRMM, _OL2M, _STUDENT, margin=0.5, options=_ABSTRACT,
            statement="Under the same noise CRMM has at most half of OL2M's regret."),
     _claim("b6-medians-exponent", 69, "slope", "heavy-tailed-glm", "regret_curve", _CRMM, None, _STUDENT, effect="difference",
-           options={"scale": "loglog", "from": 1600, "low": 0.55, "high": 0.8},
+           options={**_ABSTRACT, "scale": "loglog", "from": 1600, "low": 0.55, "high": 0.8},
            statement="CRMM's regret grows like T^(1/(1+eps)): slope between .55 and .8 at eps = .4 (theory .71)."),
     _claim("b7-medians-need-symmetry", 69, "slope", "heavy-tailed-glm", "regret_curve", _CRMM, None, _SKEWED, effect="difference",
            options={"scale": "loglog", "from": 1600, "high": 0.9}, control=True,
@@ -120,6 +127,8 @@ _VARIANCE = (
     ),
     _claim("b10-equal-variances", 63, "equivalent", "heteroscedastic", "regret", _WEIGHTED, _PLAIN, {"spread": "constant"}, margin=0.05,
            statement="Where all rounds are equally noisy the knowledge is worth nothing: within 5 % of OFUL."),
+    _claim("b10-equal-variances-control", 63, "better", "heteroscedastic", "regret", _WEIGHTED, _PLAIN, {"spread": "constant"},
+           margin=0.5, control=True, statement="It halves the regret there as well (negative control: there is nothing to know)."),
     _claim("b11-optimal-constant", 63, "prediction", "online-regression", "normalised_regret", _arm("ftrl", lam=1.0), None, _STREAM,
            margin=0.225, effect="difference", options={"predicted": 0.975},
            statement="FTRL's stochastic regret is (s^2/2) d ln(T/d) up to a factor between .75 and 1.2 (d = 5, s = 1, T = 50,000)."),
@@ -135,6 +144,9 @@ _VARIANCE = (
     _claim("b17-implicit-no-worse-at-the-best-step", 43, "better", "online-regression", "regret", _arm("implicit-ftrl", eta=1.0),
            _arm("linearised-ftrl", eta=1.0), _DIABETES, margin=1.1,
            statement="At the best step implicit updates are no worse than linearised ones (within 10 %)."),
+    _claim("b17-best-step-control", 43, "better", "online-regression", "regret", _arm("implicit-ftrl", eta=1.0),
+           _arm("linearised-ftrl", eta=1.0), _DIABETES, margin=0.5, control=True,
+           statement="At the best step they have at most half of its regret, too (negative control: a good step leaves nothing to mend)."),
 )  # fmt: skip
 
 _SINE = {"stream": "sine", "noise": 0.05, "horizon": 4000}
@@ -142,7 +154,11 @@ _AOGD, _NONS, _FULL = _arm("aogd-ald", bandwidth=0.25), _arm("nons-ald", bandwid
 
 _KERNELS = (
     _claim("b13-aogd-near-full-kernel", 145, "better", "online-regression", "regret", _AOGD, _FULL, _SINE, margin=1.1, min_seeds=10,
+           options={"setting": "the paper's data sets, none of which a package ships: here a generated surface on two coordinates"},
            statement="With a small dictionary AOGD-ALD's regret stays within 10 % of kernel OGD on all points."),
+    _claim("b13-linear-control", 145, "better", "online-regression", "regret", _arm("vaw", lam=1.0), _FULL, _SINE, margin=1.1,
+           min_seeds=10, control=True,
+           statement="A linear learner's regret stays within 10 % of kernel OGD there, too (negative control: the surface is curved)."),
     _claim("b13-newton-beats-gradient", 145, "better", "online-regression", "regret", _NONS, _AOGD, _SINE, margin=1.0, min_seeds=10,
            statement="NONS-ALD, which uses second-order information, has a lower regret than AOGD-ALD."),
     _claim("b13-dictionary-stays-small", 145, "slope", "online-regression", "atoms", _AOGD, None, {"stream": "sine", "noise": 0.05},
@@ -163,6 +179,9 @@ _SOLVER = tuple(
                margin=0.85, min_seeds=5, statement=f"ChebCB costs at most .85 of the best fixed omega in hindsight ({law})."),
         _claim(f"b14-chebcb-near-optimal-{law}", 74, "bound", "solver-tuning", "ratio_to_optimal", _arm("chebcb", degree=5), None,
                {"law": law}, margin=1.25, min_seeds=5, statement=f"ChebCB costs at most 1.25 of each instance's optimal omega ({law})."),
+        _claim(f"b14-gauss-seidel-control-{law}", 74, "bound", "solver-tuning", "ratio_to_best_fixed", _arm("fixed-omega", omega=1.0),
+               None, {"law": law}, margin=1.25, min_seeds=5, control=True,
+               statement=f"Omega = 1 costs at most 1.25 of the best fixed omega ({law}; negative control: nothing was learnt)."),
     )
 )  # fmt: skip
 
@@ -171,8 +190,8 @@ _BEAMS = (
            {"side": 32, "budget": 512, "shape": "triangle", "noise": 0.1}, margin=0.7, min_seeds=10,
            statement="With fewer plays than beams (n = K/2) HoloBeam loses at most .7 of what sequential halving on a subset loses."),
     _claim("b15-rich-budget-control", 173, "better", "best-arm", "simple_regret", _arm("holobeam"), _arm("sequential-halving"),
-           {"side": 8, "budget": 2048, "shape": "triangle", "noise": 0.3}, margin=0.7, min_seeds=10, control=True,
-           statement="It does so with n > 2 K log2 K plays and louder noise as well (negative control: halving is as good)."),
+           {"side": 8, "budget": 2048, "shape": "triangle", "noise": 0.3}, effect="difference", min_seeds=10, control=True,
+           statement="It loses less with n > 2 K log2 K plays and louder noise as well (negative control: halving is better there)."),
 )  # fmt: skip
 
 _SPARSE_1, _SPARSE_2 = {"d": 40, "sparsity": 1, "actions": 1000}, {"d": 15, "sparsity": 2, "actions": 1000}
@@ -190,16 +209,34 @@ _SPARSE = tuple(
     )
 )  # fmt: skip
 
+_DENSE = (
+    _claim("sparsity-helps", 97, "better", "sparse-misspecified", "suboptimality", _ELIMINATION, _arm("least-squares-search"),
+           {**_SPARSE_1, "budget": 50}, margin=0.5,
+           statement="With 50 queries in 40 dimensions it loses at most half of what least squares on all coordinates loses."),
+    _claim("sparsity-helps-control", 97, "better", "sparse-misspecified", "suboptimality", _ELIMINATION, _arm("least-squares-search"),
+           {"d": 2, "sparsity": 2, "actions": 1000, "budget": 50}, margin=0.5, control=True,
+           statement="It does so where both of two coordinates count, too (negative control: nothing is sparse there)."),
+)  # fmt: skip
+
+_ROOT = {"scale": "loglog", "from": 500, "high": 0.75}
+
 _MDP = tuple(
     claim
     for losses in ("stochastic", "cyclic")
     for claim in (
         _claim(f"log-barrier-near-entropy-{losses}", 14, "better", "linear-mdp", "regret", _arm("log-barrier-po", scale=3.0, bonus=0.0),
-               _arm("entropy-po", scale=3.0, bonus=0.0), {"losses": losses}, margin=1.1, min_seeds=5,
+               _arm("entropy-po", scale=3.0, bonus=0.0), {"losses": losses, "features": "one_hot"}, margin=1.1, min_seeds=5,
                statement=f"With log-barrier regularisation the regret is at most 1.1 of that with entropy ({losses} losses)."),
         _claim(f"log-barrier-exponent-{losses}", 14, "slope", "linear-mdp", "regret_curve", _arm("log-barrier-po", scale=3.0, bonus=0.0),
-               None, {"losses": losses}, effect="difference", min_seeds=5, options={"scale": "loglog", "from": 500, "high": 0.75},
+               None, {"losses": losses, "features": "one_hot"}, effect="difference", min_seeds=5, options=_ROOT,
                statement=f"Its regret grows no faster than K^.75 (theory: sqrt K; {losses} losses)."),
+        _claim(f"magnitude-reduced-exponent-{losses}", 14, "slope", "linear-mdp", "regret_curve",
+               _arm("magnitude-reduced-po", scale=3.0, bonus=0.0), None, {"losses": losses, "features": "simplex"}, effect="difference",
+               min_seeds=5, options=_ROOT,
+               statement=f"With magnitude-reduced estimates entropy FTRL's regret grows no faster than K^.75 ({losses} losses)."),
+        _claim(f"uniform-exponent-control-{losses}", 14, "slope", "linear-mdp", "regret_curve", _arm("uniform-po"), None,
+               {"losses": losses, "features": "simplex"}, effect="difference", min_seeds=5, options=_ROOT, control=True,
+               statement=f"That of the uniform policy doesn't either ({losses} losses; negative control: it is linear)."),
     )
 )  # fmt: skip
 
@@ -211,6 +248,7 @@ _RULES = {"n": 2000, "features": 2000, "signal": 0}
 _THEORY = (
     _claim("reusable-holdout", 213, "bound", "adaptive-holdout", "overfitting", _arm("thresholdout", scale=1.0), None, _RULES, margin=0.05,
            effect="difference",
+           note="The margin, half of the .1 that naive reuse overfits by, was set after seeds 0 and 1 had been seen.",
            statement="After 2,000 adaptive queries an accuracy answered through Thresholdout is within .05 of that on fresh data."),
     _claim("noisy-answers", 213, "bound", "adaptive-holdout", "bias", _arm("noisy-holdout", scale=1.0), None, _RULES, margin=0.05,
            effect="difference", statement="Answers with noise of order q^(1/4) / sqrt n lie at most .05 above the truth on average."),
@@ -222,6 +260,7 @@ _THEORY = (
            statement="Log-barrier FTRL keeps the refined inequality K ln(TK) / eta + eta sum x l^2 for every adversary, however negative."),
     _claim("b16-entropy-control", 14, "bound", "negative-losses", "excess", _HEDGE, None, _NEGATIVE, margin=1.0,
            effect="difference", options={"every": True}, control=True,
+           note="The third kind of adversary was added because two kinds rarely broke it: that it fails is by construction.",
            statement="Entropy FTRL keeps the same inequality (negative control: a huge reward for a starved action breaks it)."),
     *(
         _claim(f"b18-margin-degree-{degree}", 137, "better", "context-lp", "normalised_regret", _arm("optimality-margin", lam=0.01),
@@ -239,10 +278,13 @@ _THEORY = (
     _claim("b19-sgd-beats-least-squares", 67, "better", "imputed-linear", "excess_risk", _arm("imputed-sgd", step="constant"),
            _arm("imputed-ridge", lam=0.0), {"d": 1000, "n": 500, "rank": 5, "keep": 0.7}, margin=0.2,
            statement="With 1000 dimensions and 500 rows averaged SGD on zeros has at most .2 of the excess risk of least squares."),
+    _claim("b19-few-dimensions-control", 67, "better", "imputed-linear", "excess_risk", _arm("imputed-sgd", step="constant"),
+           _arm("imputed-ridge", lam=0.0), {"d": 10, "n": 500, "rank": 5, "keep": 0.7}, margin=0.2, control=True,
+           statement="It does so with 10 dimensions, too (negative control: there least squares has nothing to overfit)."),
     _claim("b20-optimism-on-digits", 144, "better", "classification", "error_rate", _arm("disjoint-linucb", alpha=1.0),
            _arm("disjoint-greedy", epsilon=0.02), {"data": "digits"}, margin=0.7, min_seeds=10,
            statement="On digits as a ten-armed bandit LinUCB makes at most .7 of the errors of epsilon-greedy.",
            note="Not a claim of paper 144, whose OFUL this is in disjoint form; the family's plan asks for it."),
 )  # fmt: skip
 
-CLAIMS = (*_MISSPECIFIED, *_ADVERSARIAL, *_HEAVY, *_VARIANCE, *_KERNELS, *_SOLVER, *_BEAMS, *_SPARSE, *_MDP, *_THEORY)
+CLAIMS = (*_MISSPECIFIED, *_ADVERSARIAL, *_HEAVY, *_VARIANCE, *_KERNELS, *_SOLVER, *_BEAMS, *_SPARSE, *_DENSE, *_MDP, *_THEORY)

@@ -1,4 +1,4 @@
-"""Generalized linear bandits: bounded rewards (`glm`) and heavy-tailed ones (`heavy-tailed-glm`, the setting of paper 69)."""
+"""Generalized linear bandits: coins or counts (`glm`) and heavy-tailed rewards (`heavy-tailed-glm`, the setting of paper 69)."""
 
 from __future__ import annotations
 
@@ -116,23 +116,34 @@ class GlmTask(Task, family="bandit_regret"):
 
 def smallest_slope(link: str, norm: float) -> float:
     """kappa: the smallest derivative of the link over scores in [-norm, norm]."""
+    if link == "poisson":
+        return math.exp(-norm)
     return 1.0 if link == "identity" else math.exp(norm) / (1 + math.exp(norm)) ** 2
 
 
-class Glm(GlmTask, name="glm", label="logistic bandit", accepts=(GlmMethod,), seeds_together=True, seconds=0.5):
-    """Bernoulli rewards with mean 1 / (1 + exp(-x'theta)), fresh contexts; the larger |theta|, the flatter the link (kappa)."""
+class Glm(GlmTask, name="glm", label="generalized linear bandit", accepts=(GlmMethod,), seeds_together=True, seconds=0.5):
+    """Fresh contexts and rewards of 0 or 1 with mean 1 / (1 + exp(-x'theta)), or counts with mean exp(x'theta); the larger |theta|, the
+    flatter the link somewhere (kappa)."""
 
     check_params: ClassVar = {"d": 3, "arms": 4, "horizon": 60}
 
+    rewards: Literal["bernoulli", "poisson"] = Field("bernoulli", description="law of the rewards: logistic or log-linear model")
+
+    @property
+    def link_name(self) -> str:
+        return "poisson" if self.rewards == "poisson" else "logistic"
+
     def data_fingerprint(self) -> str:
-        return digest("logistic bandit, generator 1")
+        return digest("generalized linear bandit, generator 1")
 
     def facts(self) -> dict[str, float]:
-        kappa = smallest_slope("logistic", self.norm)
-        return {"horizon": self.horizon, "norm_bound": self.norm, "kappa": kappa, "noise_scale": 0.5, "range": 1.0}
+        facts = {"horizon": self.horizon, "norm_bound": self.norm, "kappa": smallest_slope(self.link_name, self.norm)}
+        if self.rewards == "poisson":  # unbounded, and noisiest where the mean is largest
+            return {**facts, "noise_scale": math.exp(self.norm / 2)}
+        return {**facts, "noise_scale": 0.5, "range": 1.0}
 
     def noise(self) -> tuple[str, float, float]:
-        return "bernoulli", 1.0, 3.0
+        return self.rewards, 1.0, 3.0
 
 
 class HeavyTailedGlm(

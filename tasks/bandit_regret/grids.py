@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-#: The same for every method. Reporting seeds start at 100.
+#: The same for every method. Reporting seeds start at 2000.
 TUNING_SEEDS = (0, 1, 2, 3, 4)
 MOST_CONFIGURATIONS = 12
 
@@ -46,6 +46,7 @@ _BOUNDED = {
     "ucb1": _SCALES,
     "moss": _SCALES,
     "kl-ucb": Grid({"c": [0.0, 0.3, 1.0, 3.0]}),
+    "thompson": Grid(fixed={"prior": "beta"}),  # nothing to tune with the beta prior
     "exp3": _RATES,
     "exp3-ix": _RATES,
     "tsallis-inf": Grid({"estimator": ["iw", "rv"]}),
@@ -109,6 +110,7 @@ TUNINGS = (
         for law in ("gaussian", "student", "pareto")
     ),
     *(Tuning("glm", {"horizon": 20_000, "norm": norm}, _GLM) for norm in (1.0, 3.0)),
+    Tuning("glm", {"horizon": 20_000, "norm": 1.0, "rewards": "poisson"}, _GLM),
     *(
         Tuning("heavy-tailed-glm", {"horizon": 50_000, "hold": 11, "tail": 1.5, "law": law}, _HEAVY_GLM)
         for law in ("gaussian", "student", "pareto")
@@ -126,6 +128,7 @@ TUNINGS = (
     *(Tuning("online-regression", {"d": d}, _REGRESSION) for d in (5, 20)),
     *(Tuning("online-regression", {"d": 5, "horizon": 2000, "loss": loss}, _LIKELIHOOD) for loss in ("logistic", "poisson")),
     Tuning("online-regression", {"stream": "diabetes", "horizon": 1326}, _REGRESSION),
+    Tuning("online-regression", {"stream": "visits", "loss": "poisson", "horizon": 10_000}, _LIKELIHOOD, count=5),
     Tuning("online-regression", {"stream": "sine", "noise": 0.05, "horizon": 4000}, _KERNELS, count=10),
     *(
         Tuning(
@@ -148,6 +151,16 @@ TUNINGS = (
                 "entropy-po": Grid({"scale": [0.3, 1.0, 3.0, 10.0]}),
                 "log-barrier-po": Grid({"scale": [0.3, 1.0, 3.0, 10.0], "bonus": [0.0, 0.001]}),
             },
+            size="episodes",
+            count=5,
+        )
+        for losses in ("stochastic", "cyclic")
+    ),
+    *(
+        Tuning(
+            "linear-mdp",
+            {"losses": losses, "features": "simplex"},
+            {name: Grid({"scale": [0.3, 1.0, 3.0, 10.0]}) for name in ("entropy-po", "log-barrier-po", "magnitude-reduced-po")},
             size="episodes",
             count=5,
         )
@@ -183,5 +196,20 @@ TUNINGS = (
             size="rows",
         )
         for degree in (4, 6)
+    ),
+    Tuning(
+        "replay",
+        {"sharpness": 2.0},
+        {
+            "ips": Grid({"clip": [3.0, 10.0, 30.0, 100.0, 1e9]}),
+            **{name: Grid({"lam": [0.1, 1.0, 10.0, 100.0, 1000.0]}) for name in ("doubly-robust", "direct")},
+        },
+        size="rows",
+    ),
+    Tuning(
+        "adaptive-holdout",
+        {"signal": 0},
+        {name: Grid({"scale": [0.1, 0.3, 1.0, 3.0]}) for name in ("noisy-holdout", "thresholdout")},
+        size="n",
     ),
 )

@@ -1,11 +1,11 @@
-"""Episodic Markov decision processes with adversarial losses and bandit feedback (paper 14), in tabular features."""
+"""Episodic Markov decision processes with adversarial losses and bandit feedback (paper 14), linear in features."""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import Field
@@ -21,9 +21,11 @@ PERIOD = 7
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What a learner is told: the dynamics (known to every method here) and the number of episodes."""
+    """What a learner is told: the dynamics (known to every method here), features and the number of episodes. Every policy's expected
+    loss-to-go is linear in the features."""
 
     transitions: np.ndarray  #: [layers, states, actions, states], rows sum to 1
+    features: np.ndarray  #: [layers, states, actions, dimension]
     episodes: int
 
 
@@ -50,13 +52,19 @@ class EpisodicMethod(Method, family="bandit_regret"):
     def learner(self) -> EpisodicLearner:
         """A fresh learner; `reset` is called before the first episode."""
 
+    @classmethod
+    def theory(cls) -> dict[str, Any] | None:
+        """Parameters with the constants of the paper's theory; {} where the defaults are these."""
+        return {}
+
 
 class LinearMdp(Task, family="bandit_regret", name="linear-mdp", label="adversarial MDP", accepts=(EpisodicMethod,), seconds=3.0):
     """Layered MDP with Dirichlet(.3) transitions, losses in [0, 1] per layer, state and action, seen only where the episode passes.
 
     Regret is the sum over episodes of the played policy's value minus that of the best fixed policy for the summed losses, both by dynamic
     programming. `stochastic`: Bernoulli losses with fixed means; `cyclic`: seven loss tables in turn, the adversary of paper 14's setting
-    ("Refined regret for adversarial MDPs with linear function approximation"). Features are one-hot: every tabular Q is linear in them.
+    ("Refined regret for adversarial MDPs with linear function approximation"). One-hot features make every tabular Q linear; `simplex`
+    features are convex weights of `dimension` anchors, each with its own next-state distribution and loss; estimates of Q may be negative.
     """
 
     check_params: ClassVar = {"layers": 2, "states": 2, "actions": 2, "episodes": 40}
@@ -66,6 +74,8 @@ class LinearMdp(Task, family="bandit_regret", name="linear-mdp", label="adversar
     actions: int = Field(4, ge=2, le=50, description="actions")
     episodes: int = Field(5000, ge=10, le=1_000_000, description="episodes K")
     losses: Literal["stochastic", "cyclic"] = Field("cyclic", description="how losses change between episodes")
+    features: Literal["one_hot", "simplex"] = Field("one_hot", description="what Q is linear in")
+    dimension: int = Field(5, ge=1, le=50, description="dimension of the features (simplex)")
 
     metrics = (
         Metric("regret", "loss", "lower", "summed values of the policies played minus those of the best fixed policy", primary=True),
@@ -76,21 +86,27 @@ class LinearMdp(Task, family="bandit_regret", name="linear-mdp", label="adversar
     def data_fingerprint(self) -> str:
         return digest("layered adversarial MDP, generator 1")
 
-    def world(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Transitions [layers, states, actions, states] and the tables of mean losses [tables, layers, states, actions]."""
+    def world(self, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Transitions [layers, states, actions, states], the tables of mean losses [tables, layers, states, actions], and features."""
         random = self.streams(seed).numpy("data")
-        transitions = random.dirichlet(np.full(self.states, 0.3), size=(self.layers, self.states, self.actions))
-        tables = random.random((PERIOD if self.losses == "cyclic" else 1, self.layers, self.states, self.actions))
-        return transitions, tables
+        shape = (self.layers, self.states, self.actions)
+        tables = PERIOD if self.losses == "cyclic" else 1
+        if self.features == "one_hot":
+            transitions = random.dirichlet(np.full(self.states, 0.3), size=shape)
+            return transitions, random.random((tables, *shape)), one_hot(*shape)
+        features = random.dirichlet(np.ones(self.dimension), size=shape)
+        anchors = random.dirichlet(np.full(self.states, 0.3), size=(self.layers, self.dimension))
+        losses = random.random((tables, self.layers, self.dimension))
+        return np.einsum("hsad,hdt->hsat", features, anchors), np.einsum("hsad,khd->khsa", features, losses), features
 
     def run(self, method: Method, seed: int, context: Context) -> Measured:
         assert isinstance(method, EpisodicMethod)
-        transitions, tables = self.world(seed)
+        transitions, tables, features = self.world(seed)
         noise, order = self.streams(seed).numpy("noise"), self.streams(seed).numpy("method")
         best = [best_value(transitions, tables[: i + 1].sum(axis=0)) for i in range(len(tables))]
         rounds, marks = checkpoints(self.episodes), {}
         learner = method.learner()
-        learner.reset(Process(transitions.copy(), self.episodes))
+        learner.reset(Process(transitions.copy(), features.copy(), self.episodes))
         total = 0.0
         for k in range(1, self.episodes + 1):
             policy = self._checked(learner.policy(), k)
@@ -112,6 +128,11 @@ class LinearMdp(Task, family="bandit_regret", name="linear-mdp", label="adversar
         if policy.shape != shape or not np.isfinite(policy).all() or (policy < 0).any() or np.abs(policy.sum(-1) - 1).max() > 1e-6:
             raise InvalidResult(f"policy() of episode {episode} is not a table {shape} of probabilities that sum to 1 per state.")
         return policy / policy.sum(axis=-1, keepdims=True)
+
+
+def one_hot(layers: int, states: int, actions: int) -> np.ndarray:
+    """Features [layers, states, actions, states x actions] in which every table is linear."""
+    return np.tile(np.eye(states * actions).reshape(states, actions, -1), (layers, 1, 1, 1))
 
 
 def value(transitions: np.ndarray, losses: np.ndarray, policy: np.ndarray) -> float:

@@ -40,7 +40,7 @@ class Problem:
     dimension: int
     fixed_arms: bool  #: every round shows the same contexts
     facts: Mapping[str, float] = field(default_factory=dict)
-    link: str = "identity"  #: generalized linear bandits: identity or logistic
+    link: str = "identity"  #: generalized linear bandits: identity, logistic or poisson
     hold: int = 1  #: rounds for which each set of contexts stays
     noise_at: Callable[[int], float] | None = None  #: standard deviation of a round's noise, for methods that declare to know it
 
@@ -123,7 +123,7 @@ class LinearMethod(BanditMethod):
 class GlmMethod(BanditMethod):
     """A policy for generalized linear bandits, E[r | x] = mu(x'theta) with mu = `Problem.link`."""
 
-    links: ClassVar[tuple[str, ...]] = ("identity", "logistic")  #: the links it is made for
+    links: ClassVar[tuple[str, ...]] = ("identity", "logistic", "poisson")  #: the links it is made for
     longest: ClassVar[int] = 1 << 62  #: the longest horizon it can be asked to play
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -19,6 +19,11 @@ class ImputedSgd(ImputationMethod, name="imputed-sgd", label="averaged SGD on ze
     """
 
     step: Literal["constant", "horizon"] = Field("constant", description="1 / (2 Tr), or 1 / (Tr sqrt n)")
+
+    @classmethod
+    def theory(cls) -> dict[str, Any] | None:
+        """The step for which the paper's bound holds."""
+        return {"step": "horizon"}
 
     def fit(self, rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
         trace = float(np.mean(np.sum(rows**2, axis=1)))

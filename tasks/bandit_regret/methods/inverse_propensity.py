@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -14,6 +15,11 @@ class Ips(EstimatorMethod, name="ips", label="IPS"):
     """Mean of w r with w = target probability / propensity, w clipped. Horvitz and Thompson (1952); unbiased without clipping."""
 
     clip: float = Field(1e9, gt=0, description="largest weight")
+
+    @classmethod
+    def theory(cls) -> dict[str, Any] | None:
+        """No clipping: what is unbiased."""
+        return {}
 
     def estimate(self, log: Log) -> tuple[float, float]:
         values = np.minimum(weights(log), self.clip) * log.rewards

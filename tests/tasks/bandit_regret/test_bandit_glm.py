@@ -33,6 +33,7 @@ CASES = [
     (HeavyTailedGlm(**SMALL, law="gaussian"), Uniform()),
     (Glm(**SMALL, norm=2.0), GlmUcb(c=0.3)),
     (Glm(**SMALL, norm=3.0), UcbGlm(c=0.3, explore=20)),
+    *((Glm(**SMALL, rewards="poisson"), method) for method in (Ol2m(c=0.5), Gloc(c=0.5), GlmUcb(c=0.3), UcbGlm(c=0.3, explore=20))),
     (HeavyTailedGlm(**SMALL, law="gaussian", arm_set="orthant"), GlmUcb(c=0.5, lam=0.3)),
     (HeavyTailedGlm(**SMALL, hold=5, link="identity"), Menu(plays=5)),
     (HeavyTailedGlm(d=4, arms=6, horizon=200, link="identity"), Tofu(c=0.05)),
@@ -80,6 +81,21 @@ def test_the_logistic_link_and_its_smallest_slope_agree_with_scipy():
 
 def _regret(task, method, seeds=4):
     return np.mean([task.run(method, seed, None).metrics["regret"] for seed in range(seeds)])
+
+
+def test_counts_have_the_mean_and_variance_of_scipys_poisson_and_its_smallest_slope():
+    from scipy import stats
+
+    from kernels.bandits.draws import poisson
+
+    for mean in (0.3, 1.0, 2.7):
+        law = stats.poisson(mean)
+        quantiles = np.array([law.cdf(k) - law.pmf(k) / 2 for k in range(8)])
+        assert [poisson(u, mean) for u in quantiles] == list(range(8))
+    task = Glm(d=3, arms=2, horizon=4000, rewards="poisson", norm=1.0)
+    assert smallest_slope("poisson", 1.0) == pytest.approx(np.exp(-1.0))
+    regret = {m.name: task.run(m, 0, None).metrics["regret"] for m in (Uniform(), Ol2m(c=1.0), UcbGlm(c=1.0))}
+    assert max(regret["ol2m"], regret["ucb-glm"]) < 0.3 * regret["uniform"]
 
 
 def test_medians_survive_symmetric_heavy_tails_and_fail_on_asymmetric_ones():

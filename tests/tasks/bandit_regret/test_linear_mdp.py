@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kernels.bandits.barrier import log_barrier_rows
-from tasks.bandit_regret.linear_mdp import EpisodicMethod, LinearMdp, Process, best_value, occupancy, value
-from tasks.bandit_regret.methods.policy_optimisation import EntropyPo, FtrlLearner, LogBarrierPo, UniformPo
+from tasks.bandit_regret.linear_mdp import EpisodicMethod, LinearMdp, Process, best_value, occupancy, one_hot, value
+from tasks.bandit_regret.methods.policy_optimisation import EntropyPo, FtrlLearner, LogBarrierPo, MagnitudeReducedPo, UniformPo
 from tasks.errors import InvalidResult
 
 
@@ -75,8 +75,8 @@ def test_importance_weighted_losses_are_unbiased():
     policy = 0.5 * rng.dirichlet(np.ones(2), size=(2, 2)) + 0.25
     from tasks.bandit_regret.linear_mdp import _episode
 
-    learner = FtrlLearner("uniform", 1.0, 0.0, 0.0)
-    learner.reset(Process(transitions, 100))
+    learner = FtrlLearner("uniform", 1.0, 1e-9, 0.0)
+    learner.reset(Process(transitions, one_hot(2, 2, 2), 100))
     learner.p = policy
     runs = 30_000
     for _ in range(runs):
@@ -88,12 +88,44 @@ def test_importance_weighted_losses_are_unbiased():
     np.testing.assert_allclose((learner.losses / runs)[seen], exact[seen], atol=0.06)
 
 
+def test_reduced_estimates_have_the_exact_q_in_expectation_and_keep_the_bound_that_plain_ones_break():
+    """Paper 14: Q(s,a) >= -H |phi(s,a)|_{Sigma^-1}. All pairs of each layer with their probabilities, loss-to-go at its mean, then at H."""
+    task = LinearMdp(layers=3, states=4, actions=3, features="simplex", dimension=4)
+    transitions, tables, features = task.world(0)
+    policy = np.random.default_rng(1).dirichlet(np.ones(3), size=(3, 4))
+    reach = occupancy(transitions, policy).reshape(3, 12)
+    q, future = np.empty((3, 4, 3)), np.zeros(4)
+    for h in (2, 1, 0):
+        q[h] = tables[0][h] + transitions[h] @ future
+        future = (policy[h] * q[h]).sum(axis=1)
+    phi, lowest = features.reshape(3, 12, 4), {}
+    g = phi @ np.linalg.inv((phi * reach[:, :, None]).transpose(0, 2, 1) @ phi + 1e-12 * np.eye(4)) @ phi.transpose(0, 2, 1)
+    for reduced in (False, True):
+        learner = FtrlLearner("entropy", 1.0, 0.0, 0.0, reduced)
+        mean, lowest[reduced] = np.zeros((3, 12)), np.full((3, 12), np.inf)
+        for pair in range(12):
+            played, layers = np.full(3, pair), np.arange(3)
+            mean += reach[:, [pair]] * learner.estimate(g, reach, layers, played, q.reshape(3, 12)[:, pair])
+            lowest[reduced] = np.minimum(lowest[reduced], learner.estimate(g, reach, layers, played, np.full(3, 3.0)))
+        np.testing.assert_allclose(mean[1:], q.reshape(3, 12)[1:], atol=1e-6)  # in layer 0 one state alone is reached
+    bound = -3 * np.sqrt(np.diagonal(g, axis1=1, axis2=2))
+    assert (lowest[True] >= bound - 1e-9)[1:].all()
+    assert (lowest[False] < bound)[1:].any()
+
+
+def test_with_one_hot_features_nothing_is_reduced():
+    task = LinearMdp(episodes=200)
+    assert task.run(MagnitudeReducedPo(), 0, None).metrics == pytest.approx(task.run(EntropyPo(), 0, None).metrics, rel=1e-9)
+
+
 def test_both_learners_leave_uniform_play_behind_and_grow_sublinearly():
     task = LinearMdp(episodes=3000)
     regret = {type(m).__name__: task.run(m, 0, None).metrics for m in (LogBarrierPo(), EntropyPo(), UniformPo())}
     for name in ("LogBarrierPo", "EntropyPo"):
         assert regret[name]["regret"] < 0.8 * regret["UniformPo"]["regret"]
     assert regret["UniformPo"]["regret"] > 0
+    task = LinearMdp(episodes=3000, features="simplex")
+    assert task.run(MagnitudeReducedPo(scale=3.0), 0, None).metrics["regret"] < 0.8 * task.run(UniformPo(), 0, None).metrics["regret"]
 
 
 def test_an_illegal_policy_is_invalid():

@@ -20,7 +20,8 @@ def test_every_method_has_the_same_budget():
     for tuning in TUNINGS:
         for name, grid in tuning.methods.items():
             configurations = grid.configurations()
-            assert 1 < len(configurations) <= MOST_CONFIGURATIONS, name
+            assert len(configurations) <= MOST_CONFIGURATIONS
+            assert len(configurations) > 1 or name == "thompson"  # the beta prior leaves it nothing to tune
             assert all(configurations.count(one) == 1 for one in configurations)
     assert {tuple(one["tuned_at"]["seeds"]) for one in RECORDS} == {TUNING_SEEDS}
 
