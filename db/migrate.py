@@ -36,9 +36,11 @@ def migrate(connection: Connection, revision: str = "head") -> None:
 
 
 def existing_views(connection: Connection) -> list[str]:
-    """Names of the views that the database holds now."""
+    """Names of the public views that the database holds now; `measurement` is the tables' business, and so the revisions'."""
     if connection.dialect.name == "sqlite":
         rows = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'view'")
     else:
-        rows = connection.exec_driver_sql("SELECT viewname FROM pg_catalog.pg_views WHERE schemaname = current_schema()")
+        rows = connection.exec_driver_sql(
+            "SELECT viewname FROM pg_catalog.pg_views WHERE schemaname = current_schema() AND viewname <> 'measurement'"
+        )
     return [name for (name,) in rows]

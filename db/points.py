@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from db.records import Kind
 from db.values import typed
 
 Integers = NDArray[np.int64]
@@ -45,17 +44,6 @@ class Points:
         """(attempt, metric, value, kind) as the ledger stores them."""
         numbers = zip(self.attempt.tolist(), self.metric.tolist(), self.value.tolist(), strict=True)
         return [(attempt, metric, *typed(value)) for attempt, metric, value in numbers]
-
-    def by_kind(self) -> Iterator[tuple[Kind, Points]]:
-        """The points by what stands in the column `kind`; kinds without points are left out."""
-        finite = np.isfinite(self.value)
-        if finite.all():
-            yield "finite", self
-            return
-        kinds: dict[Kind, NDArray[np.bool_]] = {
-            "finite": finite, "nan": np.isnan(self.value), "+inf": self.value == np.inf, "-inf": self.value == -np.inf,
-        }  # fmt: skip
-        yield from ((kind, self.where(mask)) for kind, mask in kinds.items() if mask.any())
 
     def blocks(self) -> Iterator[Block]:
         """The points by what was measured; nearly always one block, because the trials of a task measure the same."""

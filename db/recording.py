@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
-from itertools import pairwise, repeat
+from itertools import accumulate, pairwise, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,7 +29,6 @@ ATTEMPT = (
     "environment_id", "error", "info", "block",
 )  # fmt: skip
 ATTEMPT_TEXT = ("attempt_id", "traceback", "stdout", "stderr")
-MEASUREMENT = ("attempt_id", "metric_id", "value", "kind")
 CURVE_POINT = ("attempt_id", "metric_id", "step", "value", "kind")
 #: So few values go in one by one: numpy's overhead is worth a hundred, and who commits each attempt alone would always pay it.
 FEW_VALUES = 32
@@ -152,13 +151,12 @@ def _store_scalars(
             metrics += map(metric_ids[item.trial.task].__getitem__, attempt.metrics)
             values += map(float, attempt.metrics.values())
     if len(values) <= FEW_VALUES:
-        places = [(identity, item) for identity, (size, item) in enumerate(zip(sizes, stored, strict=True), first) for _ in range(size)]
-        rows = [(identity, metric, *typed(value)) for (identity, _), metric, value in zip(places, metrics, values, strict=True)]
-        backend.insert(connection, "measurement", MEASUREMENT, rows)
-        accepted = zip(places, metrics, values, strict=True)
-        summary.add_few(
-            backend, connection, [(summary.Cell(*item.arm, metric), value) for (_, item), metric, value in accepted if item.accepted]
-        )
+        ends = list(accumulate(sizes))
+        some = [(metrics[end - size : end], values[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
+        backend.insert_measurements(connection, [(identity, *pair) for identity, pair in enumerate(some, first) if pair[0]])
+        accepted = [(item.arm, *pair) for item, pair in zip(stored, some, strict=True) if item.accepted]
+        cells = [(summary.Cell(*arm, metric), value) for arm, *pair in accepted for metric, value in zip(*pair, strict=True)]
+        summary.add_few(backend, connection, cells)
         return
     ids = np.repeat(np.arange(first, first + len(attempts)), sizes)
     points = Points(ids, np.array(metrics, dtype=np.int64), np.array(values, dtype=np.float64))

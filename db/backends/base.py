@@ -70,8 +70,13 @@ class Backend(ABC):
         """Insert many rows as fast as the driver can."""
 
     @abstractmethod
+    def insert_measurements(self, connection: Connection, attempts: Iterable[tuple[int, Sequence[int], Sequence[float]]]) -> None:
+        """Insert the measurements of a few attempts: the id of each, ids of metrics and as many values, nan and infinities as they are."""
+
+    @abstractmethod
     def insert_points(self, connection: Connection, pieces: Iterable[Points]) -> None:
-        """Insert measurements. `pieces` must not use the connection: it may be asked for the next one while the last is on its way."""
+        """Insert thousands of measurements; no attempt is in two pieces. `pieces` must not use the connection: it may be asked for the next
+        one while the last is on its way."""
 
     @abstractmethod
     def insert_arrow(self, connection: Connection, table: str, rows: pyarrow.Table) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -21,15 +22,17 @@ from db.errors import LedgerError, LedgerUnavailable
 if TYPE_CHECKING:
     import pyarrow
 
-    from db.points import Points
+    from db.points import Block, Points
 
 #: Key of the advisory lock that admits one inserting transaction at a time (the bytes "assay" as a number; locks are per database).
 WRITE_LOCK = int.from_bytes(b"assay", "big")
 
 
-MEASUREMENT = ("attempt_id", "metric_id", "value", "kind")
+MEASUREMENTS = ("attempt_id", "metric_ids", "numbers")
 #: Measurements per piece of a COPY.
 PIECE = 100_000
+#: PostgreSQL's numbers for the types of the items (pg_type.oid).
+INTEGER, DOUBLE = 23, 701
 
 
 class PostgresBackend(Backend):
@@ -113,16 +116,20 @@ class PostgresBackend(Backend):
             for row in rows:
                 copy.write_row(row)
 
+    def insert_measurements(self, connection: Connection, attempts: Iterable[tuple[int, Sequence[int], Sequence[float]]]) -> None:
+        rows = [(attempt, list(metrics), list(values)) for attempt, metrics, values in attempts]
+        self.insert(connection, "measurement_array", MEASUREMENTS, rows)
+
     def insert_points(self, connection: Connection, pieces: Iterable[Points]) -> None:
-        columns = ", ".join(MEASUREMENT)
+        statement = f"COPY measurement_array ({', '.join(MEASUREMENTS)}) FROM STDIN (FORMAT binary)"
         with self.driver(connection).cursor() as cursor:
             writer = QueuedLibpqWriter(cursor)  # from a thread: the server stores a piece while the caller makes the next
-            with cursor.copy(f"COPY measurement ({columns}) FROM STDIN (FORMAT binary)", writer=writer) as copy:
+            with cursor.copy(statement, writer=writer) as copy:
                 copy.write(b"PGCOPY\n\xff\r\n\0" + bytes(8))
-                for points in pieces:
-                    for kind, some in points.by_kind():
-                        for start in range(0, len(some), PIECE):
-                            copy.write(_binary(some, slice(start, start + PIECE), kind))
+                for block in chain.from_iterable(points.blocks() for points in pieces):
+                    size = max(1, PIECE // len(block.metrics))
+                    for start in range(0, len(block.attempts), size):
+                        copy.write(_binary(block, slice(start, start + size)))
                 copy.write(b"\xff\xff")
 
     def insert_arrow(self, connection: Connection, table: str, rows: pyarrow.Table) -> None:
@@ -157,21 +164,23 @@ class PostgresBackend(Backend):
         return explain(self.url, error)
 
 
-def _binary(points: Points, part: slice, kind: str) -> bytes:
-    """Rows of `measurement` in COPY's binary format, half of what text costs the server: per row the number of columns, then each column as
-    its length (-1: NULL) and its big-endian value."""
+def _binary(block: Block, part: slice) -> bytes:
+    """Rows of `measurement_array` in COPY's binary format: per row the number of columns, then each column as its length and its big-endian
+    value; an array is its number of dimensions, a flag for NULLs, the type of its items, its size, its lower bound, and its items as
+    columns are."""
     import numpy as np
 
-    columns: dict[str, Any] = {"attempt": points.attempt[part], "metric": points.metric[part]}
-    layout = [("columns", ">i2"), ("attempt length", ">i4"), ("attempt", ">i8"), ("metric length", ">i4"), ("metric", ">i8")]
-    layout += [("value length", ">i4")]
-    if kind == "finite":
-        layout += [("value", ">f8")]
-        columns["value"] = points.value[part]
-    rows = np.zeros(len(columns["attempt"]), dtype=[*layout, ("kind length", ">i4"), ("kind", f"S{len(kind)}")])
-    rows["columns"], rows["value length"], rows["kind length"], rows["kind"] = 4, -1, len(kind), kind.encode()
-    for name, values in columns.items():
-        rows[f"{name} length"], rows[name] = 8, values
+    count = len(block.metrics)
+
+    def array(item: str) -> list[Any]:
+        return [("length", ">i4"), ("head", ">i4", 5), ("items", [("length", ">i4"), ("item", item)], (count,))]
+
+    layout = [("columns", ">i2"), ("length", ">i4"), ("attempt", ">i8"), ("metrics", array(">i4")), ("numbers", array(">f8"))]
+    rows = np.empty(len(block.attempts[part]), dtype=layout)
+    rows["columns"], rows["length"], rows["attempt"] = 3, 8, block.attempts[part]
+    for column, type, size, items in (("metrics", INTEGER, 4, block.metrics), ("numbers", DOUBLE, 8, block.values[part])):
+        rows[column]["length"], rows[column]["head"] = 20 + count * (4 + size), (1, 0, type, count, 1)
+        rows[column]["items"]["length"], rows[column]["items"]["item"] = size, items
     return rows.tobytes()
 
 

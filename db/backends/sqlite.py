@@ -20,7 +20,7 @@ from db.backends.base import Backend, Row
 from db.backends.sqlite_file import connect, explain
 from db.backends.sqlite_surface import SqliteSurface
 from db.errors import LedgerError, LedgerUnavailable
-from db.values import iso
+from db.values import iso, typed
 
 if TYPE_CHECKING:
     import pyarrow
@@ -123,6 +123,10 @@ class SqliteBackend(Backend):
             pieces = (list(chain.from_iterable(rows[first : first + TOGETHER])) for first in range(0, whole, TOGETHER))
             execute(start + ", ".join([row] * TOGETHER), pieces)
         execute(start + row, rows[whole:])
+
+    def insert_measurements(self, connection: Connection, attempts: Iterable[tuple[int, Sequence[int], Sequence[float]]]) -> None:
+        rows = [(attempt, metric, *typed(value)) for attempt, *some in attempts for metric, value in zip(*some, strict=True)]
+        self.insert(connection, "measurement", MEASUREMENT, rows)
 
     def insert_points(self, connection: Connection, pieces: Iterable[Points]) -> None:
         for points in pieces:

@@ -109,6 +109,20 @@ class ResultConformance(Conformance):
         points = self.rows(started, "SELECT value, kind FROM curves ORDER BY step")
         assert all(same(number(**row), value) for row, value in zip(points, ODD_VALUES, strict=True))
 
+    def test_attempts_of_one_group_may_measure_differently_much(self, started: Ledger) -> None:
+        """From nothing to thousands of metrics, in a group of hundreds of numbers and in one of a few."""
+        sizes = [0, 1, 3000, 3, 3, 0, 100, 1, 2]
+        trials = [trial(seed) for seed in range(len(sizes))]
+        started.submit("run-1", trials)
+        made = [attempt(one, {f"m{index}": one.seed + index / 8 for index in range(size)}) for one, size in zip(trials, sizes, strict=True)]
+        started.record(made[:7], [ENVIRONMENT])
+        started.record(made[7:])
+        rows = self.rows(started, "SELECT seed, metric, value FROM scores")
+        assert {(row["seed"], row["metric"]): row["value"] for row in rows} == {
+            (one.seed, f"m{index}"): one.seed + index / 8 for one, size in zip(trials, sizes, strict=True) for index in range(size)
+        }
+        assert len(rows) == sum(sizes)
+
     def test_odd_texts_survive(self, started: Ledger) -> None:
         one = trial(0)
         started.submit("run-1", [one])

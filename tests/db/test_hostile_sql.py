@@ -34,6 +34,8 @@ REFUSED = [
     "CREATE VIEW mine AS SELECT 1",
     "CREATE INDEX mine ON trial (seed)",
     "SELECT * FROM trial",
+    "SELECT * FROM measurement",
+    "SELECT * FROM measurement_array",
     "SELECT key FROM attempt",
     "SELECT t.seed FROM trial t JOIN trials v ON v.trial = t.key",
     "SELECT (SELECT max(id) FROM attempt)",
