@@ -137,8 +137,8 @@ def test_recording_on_sqlite_reaches_half_of_raw_sqlite3(tmp_path: Path, metrics
 
 
 def raw_postgres(url: str, count: int, metrics: int, arrays: bool = False) -> Callable[[], None]:
-    """The same by psycopg: COPY for inserts, one UPDATE per group. Measurements go one per row into a table with a primary key, as who knows
-    no ledger would keep them, or with `arrays` into the ledger's own."""
+    """The same by psycopg: COPY for inserts, one UPDATE per group. Measurements go one per row into a table with a primary key, as
+    they would without a ledger, or with `arrays` into the ledger's own."""
     import psycopg
 
     open_ledger(url, create=True).close()
