@@ -36,6 +36,8 @@ class Backend(ABC):
     #: Appended to the SELECT of rows about to change, so that concurrent coordinators queue up or step aside.
     for_update: str
     skip_locked: str
+    #: SQLAlchemy's options of a transaction that only reads.
+    read_options: Mapping[str, Any]
 
     @abstractmethod
     def member(self, column: str, parameter: str) -> str:
@@ -129,7 +131,7 @@ class Backend(ABC):
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads: one snapshot for the whole block, never in a writer's way."""
-        with self.errors(), self.engine.connect().execution_options(assay_read=True) as connection:
+        with self.errors(), self.engine.connect().execution_options(**self.read_options) as connection, connection.begin():
             yield connection
 
     def dispose(self) -> None:

@@ -44,6 +44,8 @@ class PostgresBackend(Backend):
     now_seconds = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
     for_update = " FOR UPDATE OF {table}"
     skip_locked = " FOR UPDATE SKIP LOCKED"
+    # The default, READ COMMITTED, would show each statement another moment.
+    read_options: Mapping[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
     def __init__(self, url: str) -> None:
         try:

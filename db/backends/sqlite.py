@@ -44,6 +44,7 @@ class SqliteBackend(Backend):
     now_seconds = "((julianday('now') - 2440587.5) * 86400.0)"
     for_update = ""
     skip_locked = ""
+    read_options: Mapping[str, Any] = {"assay_read": True}
 
     def __init__(self, path: Path) -> None:
         self.path, self.url = path, f"sqlite:///{path}"

@@ -221,6 +221,33 @@ def test_export_does_not_overwrite(bundle: Path, tmp_path: Path) -> None:
         export_bundle(ledger, bundle)
 
 
+def test_all_files_of_an_export_show_one_moment(new_url: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run records a trial before each file is written; the bundle knows of none but the first."""
+    from db.bundle import exporting
+
+    url, write, seeds = new_url(), exporting._write, iter(range(1, 100))
+    with open_ledger(url) as run, open_ledger(url) as ledger:
+
+        def record() -> None:
+            one = trial(next(seeds))
+            run.submit(RUN.id, [one])
+            run.record([attempt(one)], [ENVIRONMENT])
+
+        def while_recording(*arguments: Any) -> int:
+            count = write(*arguments)
+            record()
+            return count
+
+        run.start_run(RUN, ENVIRONMENT)
+        record()
+        monkeypatch.setattr(exporting, "_write", while_recording)
+        rows = export_bundle(ledger, tmp_path / "bundle")  # type: ignore[arg-type]
+        assert len(ledger.query("SELECT trial FROM trials")) == 1 + len(FILES)
+    names = ("trials", "run_trials", "attempts", "measurements", "leaderboard")
+    assert {name: rows[name] for name in names} == dict.fromkeys(names, 1)
+    assert verify_bundle(tmp_path / "bundle").differences == []
+
+
 def test_an_interrupted_import_is_completed_by_the_next(new_url: Callable[[], str], bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed (SIGKILL) after some groups; then run again."""
     url = new_url()
