@@ -1,7 +1,8 @@
 """Reading the public views of a SQLite ledger, read-only by construction.
 
-Four independent guards: the file is opened with mode=ro; `query_only` is on; an authorizer allows only SELECT, the public views and
-harmless functions; a progress handler ends a statement at its deadline. `sqlite3` itself refuses more than one statement per call.
+Five independent guards: the query must make sense in an empty database that holds the views' names and no private table; the file is opened
+with mode=ro; `query_only` is on; an authorizer allows only SELECT, the public views and harmless functions; a progress handler ends a
+statement at its deadline. `sqlite3` itself refuses more than one statement per call.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ STEPS = 20_000
 FORBIDDEN_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit"})
 #: A single value may be this long in bytes: 1 MB error texts pass, `zeroblob(1e9)` does not.
 MAX_VALUE = 64 * 2**20
+#: The public views and nothing behind them.
+EMPTY = "".join(
+    f"CREATE VIEW {name} AS SELECT {', '.join(f'NULL AS {column}' for column in view.columns)};" for name, view in VIEWS.items()
+)
 
 
 def authorize(action: int, first: str | None, second: str | None, database: str | None, source: str | None) -> int:
@@ -32,13 +37,28 @@ def authorize(action: int, first: str | None, second: str | None, database: str 
     if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
         return sqlite3.SQLITE_OK
     if action == sqlite3.SQLITE_READ:
-        # `source` names the innermost view that asks for the column: base tables are reached through views only. An empty column means
-        # that no column is read (count(*), a joined table that the view does not need); SQLite then names no view, and nothing leaks.
-        public = first in VIEWS or source in VIEWS or not second or first in ("json_each", "json_tree")
+        # `source` names the innermost view that asks for the column: base tables are reached through views only. (Or a common table
+        # expression: `check` has seen to it that there is nothing private in one.) An empty column means that no column is read (count(*),
+        # a joined table that the view does not need); SQLite then names no view, and nothing leaks.
+        public = (first or "").lower() in (*VIEWS, "json_each", "json_tree") or (source or "").lower() in VIEWS or not second
         return sqlite3.SQLITE_OK if public else sqlite3.SQLITE_DENY
     if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() not in FORBIDDEN_FUNCTIONS:
         return sqlite3.SQLITE_OK
     return sqlite3.SQLITE_DENY
+
+
+def authorize_names(action: int, first: str | None, second: str | None, database: str | None, source: str | None) -> int:
+    """The authorizer of the empty database, where no view needs a table."""
+    return authorize(action, first, second, database, None)
+
+
+def check(sql: str, params: dict[str, Any]) -> None:
+    """Raises sqlite3.Error unless `sql` compiles where the public views are all there is: SQLite's own parser says what it refers to."""
+    with closing(sqlite3.connect(":memory:")) as empty:
+        empty.executescript(EMPTY)
+        empty.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")
+        empty.set_authorizer(authorize_names)
+        empty.execute(sql if sql.lstrip()[:7].upper() == "EXPLAIN" else f"EXPLAIN {sql}", params)
 
 
 def guarded(path: Path, deadline: float) -> sqlite3.Connection:
@@ -108,8 +128,9 @@ class SqliteSurface(Surface):
     def _statement(self, sql: str, params: dict[str, Any] | None, timeout: float) -> Iterator[sqlite3.Cursor]:
         try:
             with closing(guarded(self.path, time.monotonic() + timeout)) as connection:
+                check(sql, params or {})
                 yield connection.execute(sql, params or {})
-        except (sqlite3.Error, sqlite3.Warning, OverflowError, MemoryError) as error:
+        except (sqlite3.Error, sqlite3.Warning, OverflowError, MemoryError, UnicodeEncodeError) as error:
             raise (explain(self.path, error) or refusal(str(error) or type(error).__name__, timeout)) from error
 
 
@@ -123,4 +144,4 @@ def refusal(text: str, timeout: float) -> QueryRefused:
         return QueryRefused("Only one statement may run at a time; remove what follows the first semicolon.")
     if "no such table" in text:
         return QueryRefused(f"{text[0].upper()}{text[1:]}; the public views are {', '.join(VIEWS)}.")
-    return QueryRefused(f"The query can't run: {text}.")
+    return QueryRefused(f"The query can't run: {text.rstrip('.')}.")

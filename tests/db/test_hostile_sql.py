@@ -40,6 +40,12 @@ REFUSED = [
     "SELECT t.seed FROM trial t JOIN trials v ON v.trial = t.key",
     "SELECT (SELECT max(id) FROM attempt)",
     "WITH x AS (SELECT id FROM trial) SELECT * FROM x",
+    "WITH trials AS (SELECT key FROM trial) SELECT * FROM trials",
+    "WITH scores(x) AS MATERIALIZED (SELECT value FROM measurement) SELECT x FROM scores",
+    "WITH Runs AS (SELECT a.key FROM attempt a) SELECT * FROM Runs, trials",
+    "WITH trials AS (SELECT 1 AS x UNION ALL SELECT id FROM trial) SELECT x FROM trials",
+    "SELECT * FROM (WITH tags AS (SELECT * FROM run_tag) SELECT * FROM tags)",
+    "SELECT count(*) FROM trial",
     "SELECT * FROM alembic_version",
     "DELETE FROM tags",
     "UPDATE audits SET verdict = 'bitwise'",
@@ -98,6 +104,9 @@ REFUSED_BY = {
     "sqlite": [
         "SELECT * FROM sqlite_master",
         "SELECT sql FROM sqlite_schema",
+        "WITH trials AS (SELECT * FROM sqlite_master) SELECT sql FROM trials",
+        "WITH trials AS (SELECT * FROM pragma_database_list) SELECT file FROM trials",
+        "EXPLAIN WITH trials AS (SELECT key FROM trial) SELECT * FROM trials",
         "SELECT * FROM dbstat",
         "SELECT fts3_tokenizer('simple')",
         "SELECT readfile('/etc/passwd')",
@@ -271,6 +280,8 @@ def test_useful_sql_runs(ledger: Any) -> None:
         "SELECT count(*) FROM trials WHERE error LIKE '%x%' OR error IS NOT NULL",
         "VALUES (1), (2)",
         "SELECT DISTINCT state FROM trials UNION SELECT status FROM runs",
+        "WITH trials AS (SELECT trial FROM attempts) SELECT count(*) FROM trials",
+        "select TRIALS.Seed from TRIALS join Scores using (trial)",
     ]
     for sql in useful:
         assert ledger.surface.rows(sql, None, 30.0)[0]
