@@ -24,23 +24,22 @@ def config(connection: Connection) -> Config:
 
 
 def migrate(connection: Connection, revision: str = "head") -> None:
-    """Bring the tables to `revision` and the public views to this code's, in the caller's transaction."""
+    """Bring the tables to `revision` and the public views to this code's, in the caller's transaction. Views of other people stay."""
     from alembic import command
+    from alembic.migration import MigrationContext
 
-    existing = existing_views(connection)
-    for name in reversed(existing):
-        connection.exec_driver_sql(f"DROP VIEW {name}")
+    if MigrationContext.configure(connection).get_current_revision() is not None:
+        for name in VIEWS.keys() & existing_views(connection):
+            connection.exec_driver_sql(f"DROP VIEW {name}")
     command.upgrade(config(connection), revision)
     for name, view in VIEWS.items():
         connection.exec_driver_sql(f"CREATE VIEW {name} AS {view.sql}")
 
 
-def existing_views(connection: Connection) -> list[str]:
-    """Names of the public views that the database holds now; `measurement` is the tables' business, and so the revisions'."""
+def existing_views(connection: Connection) -> set[str]:
+    """Names of the views that the database holds now, ours and others."""
     if connection.dialect.name == "sqlite":
         rows = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'view'")
     else:
-        rows = connection.exec_driver_sql(
-            "SELECT viewname FROM pg_catalog.pg_views WHERE schemaname = current_schema() AND viewname <> 'measurement'"
-        )
-    return [name for (name,) in rows]
+        rows = connection.exec_driver_sql("SELECT viewname FROM pg_catalog.pg_views WHERE schemaname = current_schema()")
+    return {name for (name,) in rows}

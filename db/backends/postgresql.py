@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.copy import QueuedLibpqWriter
-from sqlalchemy import Connection, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from db.backends.base import Backend, Row
@@ -48,14 +48,14 @@ class PostgresBackend(Backend):
     read_options: Mapping[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
     def __init__(self, url: str) -> None:
-        try:
-            parsed = make_url(url).set(drivername="postgresql+psycopg")
-        except ArgumentError:
-            raise LedgerUnavailable(f"{url!r} is not a URL; a PostgreSQL ledger is named postgresql://user@host/database.") from None
         self.url, self.conninfo = named(url)
+
+        def connect() -> psycopg.Connection[Any]:
+            return psycopg.connect(self.conninfo, connect_timeout=CONNECT_TIMEOUT)
+
         # pre_ping: after a restart of the server the next transaction gets a fresh connection instead of an error.
         self.engine = create_engine(
-            parsed, poolclass=QueuePool, pool_size=1, max_overflow=4, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT}
+            "postgresql+psycopg://", creator=connect, poolclass=QueuePool, pool_size=1, max_overflow=4, pool_pre_ping=True
         )
         event.listen(self.engine, "connect", _prepare)
         self.surface = PostgresSurface(self.url, self.conninfo)
@@ -203,13 +203,26 @@ def grant_reader(connection: Connection) -> None:
     checked by their parse tree (`postgresql_check`). To be repeated after every upgrade, because it recreates the views."""
     from db.views import VIEWS
 
+    if not connection.exec_driver_sql(f"SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname = '{READER}'").scalar():
+        # From PostgreSQL 16 on, who makes a role may not act as it before it is granted.
+        superuser = connection.exec_driver_sql("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user").scalar()
+        _allowed(connection, f"CREATE ROLE {READER} NOLOGIN", *([] if superuser else [f"GRANT {READER} TO current_user"]))
+    schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar()
+    _allowed(connection, f"GRANT USAGE ON SCHEMA {schema} TO {READER}", f"GRANT SELECT ON {', '.join(VIEWS)} TO {READER}")
+
+
+def _allowed(connection: Connection, *statements: str) -> None:
+    """Execute all of the statements or, where this user may not or another was faster, none."""
+    expected = (
+        psycopg.errors.InsufficientPrivilege,
+        psycopg.errors.UniqueViolation,  # of two that make the role at once, in two databases of one server
+        psycopg.errors.DuplicateObject,
+        psycopg.errors.UndefinedObject,  # no role: this user may not make one
+    )
     try:
         with connection.begin_nested():
-            if not connection.exec_driver_sql(f"SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname = '{READER}'").scalar():
-                connection.exec_driver_sql(f"CREATE ROLE {READER} NOLOGIN")
-            schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar()
-            connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {schema} TO {READER}")
-            connection.exec_driver_sql(f"GRANT SELECT ON {', '.join(VIEWS)} TO {READER}")
+            for statement in statements:
+                connection.exec_driver_sql(statement)
     except DBAPIError as error:
-        if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+        if not isinstance(error.orig, expected):
             raise

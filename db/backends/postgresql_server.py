@@ -28,6 +28,12 @@ def explain(url: str, error: Exception) -> LedgerError | None:
         return LedgerUnavailable(
             f"The database of {url} does not exist ({text}); make it with `createdb`, then run the same command again."
         )
+    if isinstance(error, psycopg.errors.DuplicateTable):
+        return LedgerUnavailable(
+            f"The database of {url} holds something else with a name of the ledger's ({text}); name a database of its own."
+        )
+    if isinstance(error, psycopg.errors.DependentObjectsStillExist):
+        return LedgerUnavailable(f"Something else in {url} depends on the public views ({text}); drop it, upgrade, and make it again.")
     if isinstance(error, psycopg.errors.DiskFull):
         return LedgerUnavailable(f"The server of {url} has no space left ({text}); free some and run the same command again.")
     if isinstance(error, psycopg.errors.LockNotAvailable):

@@ -14,6 +14,7 @@ import pytest
 
 from db import admin, open_ledger, revisions
 from db.errors import LedgerCorrupt, LedgerUnavailable, SchemaMismatch
+from db.opening import make_backend
 from db.testing import ENVIRONMENT, RUN, attempt, trial
 from db.views import VIEWS
 from tests.db.freeze import ASSETS, content
@@ -106,6 +107,23 @@ def test_upgrade_with_backup(new_url: Callable[[], str], next_revision: str, mon
         monkeypatch.setattr(revisions, "HEAD", head)
         open_ledger(saved).close()  # the backup is a ledger of the old schema
     assert (saved is None) == url.startswith("postgresql")
+
+
+def test_views_of_others_survive_an_upgrade(new_url: Callable[[], str], next_revision: str) -> None:
+    """SQLite keeps a view on ours; PostgreSQL would drop it with ours, so the upgrade says what is in its way and changes nothing."""
+    url = new_url()
+    backend = make_backend(url)
+    with backend.write() as connection:
+        connection.exec_driver_sql("CREATE VIEW theirs AS SELECT count(*) AS n FROM trials")
+    if backend.name == "sqlite":
+        admin.upgrade(url)
+    else:
+        with pytest.raises(LedgerUnavailable, match="view theirs depends on view trials"):
+            admin.upgrade(url)
+        assert admin.current(url).revision == revisions.revisions()[-2]
+    with backend.read() as connection:
+        assert connection.exec_driver_sql("SELECT n FROM theirs").scalar() == 0
+    backend.dispose()
 
 
 def test_a_failing_upgrade_changes_nothing(new_url: Callable[[], str], next_revision: str, monkeypatch: pytest.MonkeyPatch) -> None:
