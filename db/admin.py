@@ -82,6 +82,8 @@ def backup(url: str | os.PathLike[str] | None, target: Path | None = None) -> Pa
         _revision(backend)
         if isinstance(backend, SqliteBackend):
             return _copy(backend.path, _unused(target) if target else _free(backend.path.with_name(f"{backend.path.name}.{stamp}.backup")))
+        from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
         from db.backends.postgresql import PostgresBackend
 
         assert isinstance(backend, PostgresBackend)
@@ -89,8 +91,11 @@ def backup(url: str | os.PathLike[str] | None, target: Path | None = None) -> Pa
         program = shutil.which("pg_dump")
         if program is None:
             raise LedgerUnavailable("pg_dump is not installed here; install PostgreSQL's client tools, or use `assay export --to FOLDER`.")
-        command = [program, "--format=custom", f"--file={target}", f"--dbname={backend.conninfo}"]
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+        parts = conninfo_to_dict(backend.conninfo)
+        password = parts.pop("password", None)  # everybody can read a command line
+        environment = os.environ if password is None else {**os.environ, "PGPASSWORD": str(password)}
+        command = [program, "--format=custom", f"--file={target}", f"--dbname={make_conninfo(**parts)}"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
         if done.returncode:
             target.unlink(missing_ok=True)
             raise LedgerUnavailable(f"pg_dump could not back up {backend.url}: {' '.join(done.stderr.split())}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from db.errors import LedgerUnavailable
+from db.values import without_password
 
 if TYPE_CHECKING:
     from db.backends.base import Backend
@@ -81,7 +82,7 @@ def make_backend(url: str, create: bool = False) -> Backend:
 
 
 def _is_postgres(url: str) -> bool:
-    return url.startswith(("postgresql:", "postgres:", "postgresql+psycopg:"))
+    return url.lower().startswith(("postgresql:", "postgres:", "postgresql+psycopg:"))
 
 
 def _path(url: str) -> Path:
@@ -96,5 +97,7 @@ def _path(url: str) -> Path:
 
 def _existing(path: Path) -> Path:
     if not path.exists():
-        raise LedgerUnavailable(f"There is no ledger at {path}; `assay run SUITE` creates one, or name another with --db or {VARIABLE}.")
+        raise LedgerUnavailable(
+            f"There is no ledger at {without_password(str(path))}; `assay run SUITE` creates one, or name another with --db or {VARIABLE}."
+        )
     return path

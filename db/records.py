@@ -94,7 +94,7 @@ class Run:
     suite: str
     suite_text: str  #: the suite as resolved, YAML
     engine: str
-    argv: Sequence[str]
+    argv: Sequence[str]  #: stored without the passwords of PostgreSQL URLs
     planned: int  #: trials in the plan, those already done included
     tags: Sequence[str] = ()  #: each 1 to 100 printable characters
 

@@ -16,7 +16,7 @@ from db.ledger import Ledger
 from db.reading import QUERY_SECONDS
 from db.records import Attempt, AuditRow, Catalogue, Environment, Run, SubmissionRow, Trial, TrialStatus, VerdictRow
 from db.statements import text
-from db.values import canonical_json, clean
+from db.values import canonical_json, clean, shown_command
 
 if TYPE_CHECKING:
     import pyarrow
@@ -68,7 +68,7 @@ class SqlLedger(Ledger):
                     "suite": run.suite,
                     "suite_text": clean(run.suite_text),
                     "engine": run.engine,
-                    "argv": canonical_json(list(run.argv)),
+                    "argv": canonical_json(shown_command(run.argv)),
                     "planned": run.planned,
                     "environment": environments[environment.hash],
                 },

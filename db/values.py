@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -84,6 +85,20 @@ def utc(time: datetime, attempt: str) -> datetime:
 def iso(time: datetime) -> str:
     """Fixed-width ISO-8601 UTC text, so that texts sort as times do."""
     return (time if time.tzinfo is UTC else time.astimezone(UTC)).isoformat(timespec="microseconds")
+
+
+def without_password(text: str) -> str:
+    """A ledger's URL, or a word of a command line that may hold one, fit for showing: what stands between the user's colon and the last @, and
+    in `password=`, is hidden, however badly the URL is written."""
+    start = re.match(r"(?:--?\w+=?)?(?:[A-Za-z][\w+.-]*:/{1,3})?", text)
+    assert start is not None
+    rest = re.sub(r":.*@", ":***@", text[start.end() :], count=1, flags=re.DOTALL)
+    return start[0] + re.sub(r"(password=)[^&\s]*", r"\1***", rest, flags=re.IGNORECASE)
+
+
+def shown_command(words: Sequence[str]) -> list[str]:
+    """A command line fit for showing and keeping: without the passwords of PostgreSQL's URLs."""
+    return [without_password(word) if "postgres" in word.lower() else word for word in words]
 
 
 #: Longest tag of a run, in characters.

@@ -16,19 +16,36 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from db.backends.postgresql_check import check
 from db.backends.postgresql_server import CONNECT_TIMEOUT, READER, explain
-from db.errors import LedgerError, QueryRefused
+from db.errors import LedgerError, LedgerUnavailable, QueryRefused
 from db.surface import BATCH, Batch, Surface
+from db.values import without_password
 from db.views import VIEWS
+
+#: Most seconds that the server's statement_timeout can hold.
+LONGEST = (2**31 - 1) / 1000
+
+_HOST = r"(?:\[[0-9A-Fa-f:.%]*\]|[^][/@?:,]*)(?::\d*)?"
+#: What libpq takes for a user, hosts, a database and parameters, where no part of a password can be meant.
+_URL = re.compile(rf"postgresql://(?:[^/@]*@)?{_HOST}(?:,{_HOST})*(?:/[^/@?]*)?(?:\?.*)?")
 
 
 def named(url: str) -> tuple[str, str]:
-    """(the URL as people may see it, the URL to connect with). The password is hidden in the first."""
-    conninfo = re.sub(r"^(postgres|postgresql\+psycopg)(?=:)", "postgresql", url)
-    shown = re.sub(r"(?<=//)([^:/@?]*):[^@/?]+@", r"\1:***@", conninfo)
-    return re.sub(r"(password=)[^&]*", r"\1***", shown), conninfo
+    """(the URL as people may see it, without its password; the URL to connect with). Raises LedgerUnavailable for what is no URL."""
+    conninfo = re.sub(r"^postgres(ql)?(\+psycopg)?(?=:)", "postgresql", url, flags=re.IGNORECASE)
+    try:
+        if not _URL.fullmatch(conninfo):
+            raise psycopg.ProgrammingError
+        conninfo_to_dict(conninfo)
+    except psycopg.ProgrammingError:  # its text quotes the URL
+        raise LedgerUnavailable(
+            "The ledger's postgresql:// URL can't be understood; write postgresql://user@host:port/database, and the password in PGPASSWORD, "
+            "in ~/.pgpass or percent-encoded after user: (`/` is %2F, `@` is %40)."
+        ) from None
+    return without_password(conninfo), conninfo
 
 
 class PostgresSurface(Surface):
@@ -81,7 +98,7 @@ class PostgresSurface(Surface):
 
     @contextlib.contextmanager
     def _guarded(self, statement: str, values: dict[str, Any] | None, timeout: float) -> Iterator[psycopg.Cursor[Any]]:
-        connection = self._connect()
+        connection, timeout = self._connect(), min(timeout, LONGEST)
         late = threading.Event()
 
         def cancel() -> None:
@@ -108,6 +125,8 @@ class PostgresSurface(Surface):
                     raise QueryRefused(_too_slow(timeout))
         except psycopg.Error as error:
             raise _refusal(self.url, error, timeout) from error
+        except UnicodeEncodeError as error:
+            raise QueryRefused(f"The query can't run: {error}.") from None
         finally:
             timer.cancel()
             self._clean(connection)
@@ -129,8 +148,9 @@ class PostgresSurface(Surface):
         return self._connection
 
     def _may_become_reader(self, cursor: psycopg.Cursor[Any]) -> bool:
+        right = "SET" if cursor.connection.info.server_version >= 160_000 else "MEMBER"
         cursor.execute(
-            "SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname = %s AND pg_catalog.pg_has_role(current_user, oid, 'MEMBER')", [READER]
+            "SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname = %s AND pg_catalog.pg_has_role(current_user, oid, %s)", [READER, right]
         )
         row = cursor.fetchone()
         return bool(row and row[0])
@@ -167,6 +187,8 @@ def compiled(sql: str) -> tuple[str, set[str]]:
 
 
 def _bound(sql: str, params: dict[str, Any] | None) -> tuple[str, dict[str, Any] | None]:
+    if "\0" in sql:
+        raise QueryRefused("The query can't run: it contains a null character.")
     if not params:
         return sql, None
     statement, names = compiled(sql)
@@ -188,6 +210,8 @@ def _refusal(url: str, error: psycopg.Error, timeout: float) -> LedgerError:
         return QueryRefused(_too_slow(timeout))
     if isinstance(error, psycopg.errors.InsufficientPrivilege | psycopg.errors.ReadOnlySqlTransaction):
         return QueryRefused(f"The query was refused ({said}): only SELECT over the public views may run here: {', '.join(VIEWS)}.")
+    if 'at or near ":"' in said:
+        return QueryRefused("The query names a parameter, but no value was given for it; `-p NAME=VALUE` gives one.")
     if "multiple commands" in said:
         return QueryRefused("Only one statement may run at a time; remove what follows the first semicolon.")
     if isinstance(error, psycopg.errors.UndefinedTable):

@@ -378,6 +378,7 @@ def _execute(plan: Plan, ledger: Ledger, engine: Engine, options: RunOptions, bu
 
 def _conclude(plan: Plan, summary: Summary, as_json: bool) -> int:
     """One line on how it ended and how to continue; returns the exit code."""
+    from db.values import shown_command
     from harness.units import format_duration
 
     console = stderr()
@@ -388,7 +389,7 @@ def _conclude(plan: Plan, summary: Summary, as_json: bool) -> int:
     text = f"{done} of {len(plan.trials)} trials done in {format_duration(summary.seconds)}"
     console.print(f"{text}{f', {failed} failed' if failed else ''}{f', {summary.left} left' if summary.left else ''}.", markup=False)
     if summary.left:
-        console.print(f"Continue with: {shlex.join(['assay', *sys.argv[1:]])}", markup=False, soft_wrap=True)
+        console.print(f"Continue with: {shlex.join(['assay', *shown_command(sys.argv[1:])])}", markup=False, soft_wrap=True)
     if summary.interrupted:
         return EXIT_INTERRUPTED
     return EXIT_FAILED_TRIALS if failed else 0

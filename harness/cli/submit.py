@@ -54,9 +54,10 @@ def submit(
 
     Submitting the same suite again continues in the same ledger.
     """
+    from db.values import shown_command, without_password
     from harness.cluster.checks import check_ray, check_shapes, check_software, here, software_of
     from harness.cluster.client import Cluster
-    from harness.cluster.submit import Order, default_ledger, packed, send, without_password
+    from harness.cluster.submit import Order, default_ledger, packed, send
     from harness.fixtures import FixtureStore, default_cache
     from harness.plan import make_plan
     from harness.units import parse_duration
@@ -73,7 +74,7 @@ def submit(
     options = [("--workers", workers), ("--device", device), ("--budget", budget)]
     arguments = [str(word) for name, value in options if value is not None for word in (name, value)]
     arguments += ["--retry-failed"] if retry_failed else []
-    command = [without_password(word) for word in sys.argv[1:]]
+    command = shown_command(sys.argv[1:])
     with packed(loaded, Order(ledger, arguments, command, tag or (), installed)) as parcel:
         cluster = Cluster(address)
         if not any_version:

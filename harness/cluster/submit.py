@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import re
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from db.values import without_password
 from harness.cluster import upload
 from harness.cluster.client import Cluster
 from harness.cluster.names import new_job_id
@@ -67,11 +67,6 @@ def packed(loaded: LoadedSuite, order: Order) -> Iterator[Parcel]:
 def send(cluster: Cluster, parcel: Parcel) -> None:
     """Start the job on the cluster."""
     cluster.submit(entrypoint("-m", "harness.cluster.job", "run"), parcel.job, parcel.package, parcel.notes)
-
-
-def without_password(text: str) -> str:
-    """A ledger's URL, or a word of a command line that holds one, fit for showing."""
-    return re.sub(r"(://[^/:@]*):[^@/]*@", r"\1:***@", text)
 
 
 def _user() -> str:

@@ -19,7 +19,6 @@ from db import open_ledger
 from harness.cluster import upload
 from harness.cluster.checks import Software, check_software
 from harness.cluster.pull import PIECE_BYTES
-from harness.cluster.submit import without_password
 from harness.errors import ClusterError
 from harness.suite import load_suite
 from tests.db.conftest import Server
@@ -207,11 +206,6 @@ def test_an_upload_carries_code_suite_and_plugins_and_is_the_same_file_twice(tmp
     where = [sys.executable, "-c", "import harness, importlib.metadata as m; print(harness.__file__, m.version('assay-bench'))"]
     found = subprocess.run(where, capture_output=True, text=True, cwd=tmp_path, env=environment).stdout.split()
     assert found == [str(tmp_path / "there" / "harness" / "__init__.py"), upload.version()]
-
-
-def test_a_password_in_a_ledgers_url_is_not_shown() -> None:
-    assert without_password("--db=postgresql://ann:secret@host/db") == "--db=postgresql://ann:***@host/db"
-    assert without_password("~/.assay/mine/assay.db") == "~/.assay/mine/assay.db"
 
 
 def _commit() -> str:
