@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from db.errors import LedgerError, LedgerUnavailable
+from db.errors import LedgerCorrupt, LedgerError, LedgerUnavailable, SchemaMismatch
 from db.ledger import Ledger
 from db.records import Attempt, Curve, Environment
 from db.values import canonical_json, clean, typed, untyped
@@ -30,8 +30,7 @@ class Spool:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        #: Files that `ingest` set aside (suffix .rejected) because they are damaged or the ledger refuses them, with the reason.
-        self.rejected: list[tuple[Path, str]] = []
+        self._rejected: list[tuple[Path, str]] = []
 
     def files(self) -> list[Path]:
         """Complete groups that wait, oldest first."""
@@ -63,7 +62,10 @@ class Spool:
 
     def read(self, path: Path) -> tuple[list[Attempt], list[Environment]]:
         """The group in `path`; raises LedgerError when the file is damaged."""
-        head, _, body = path.read_bytes().partition(b"\n")
+        try:
+            head, _, body = path.read_bytes().partition(b"\n")
+        except PermissionError as error:
+            raise LedgerUnavailable(f"The spool file {path} can't be read ({error.strerror}); run as the user who wrote it.") from error
         try:
             header = json.loads(head)
             whole = header["format"] == FORMAT and header["sha256"] == hashlib.sha256(body).hexdigest()
@@ -72,19 +74,23 @@ class Spool:
         if not whole:
             raise LedgerError(f"The spool file {path} is damaged: its content does not match its own hash.")
         attempts, environments = [], []
-        for line in body.decode().split("\n") if body else []:
-            item = json.loads(line)
-            if "environment" in item and "content" in item:
-                environments.append(Environment(item["environment"], item["content"]))
-            else:
-                attempts.append(attempt_from_json(item))
+        try:
+            for line in body.decode().split("\n") if body else []:
+                item = json.loads(line)
+                if "environment" in item and "content" in item:
+                    environments.append(Environment(item["environment"], item["content"]))
+                else:
+                    attempts.append(attempt_from_json(item))
+        except (ValueError, KeyError, TypeError) as error:
+            raise LedgerError(f"The spool file {path} was written by another version of Assay ({error}).") from error
         return attempts, environments
 
     def ingest(self, ledger: Ledger) -> int:
         """Record every waiting group in the ledger, oldest first, and delete its file; returns how many attempts were new.
 
-        Raises LedgerUnavailable when the ledger can't be written; what was not ingested stays. A group that is damaged or that the ledger
-        refuses is set aside (see `rejected`) and does not stop the others. Another process may ingest the same files at the same time.
+        Raises LedgerUnavailable, LedgerCorrupt and SchemaMismatch as the ledger does; what was not ingested stays. A group that is damaged
+        or that the ledger refuses is set aside (see `take_rejected`) and does not stop the others. Another process may ingest the same
+        files at the same time.
         """
         new = 0
         for path in self.files():
@@ -93,16 +99,21 @@ class Spool:
                 new += ledger.record(attempts, environments)
             except FileNotFoundError:  # another coordinator was faster
                 continue
-            except LedgerUnavailable:
+            except (LedgerUnavailable, LedgerCorrupt, SchemaMismatch):  # not the group's fault
                 raise
             except LedgerError as error:
                 aside = path.with_suffix(".rejected")
                 with suppress(FileNotFoundError):
                     os.replace(path, aside)
-                    self.rejected.append((aside, str(error)))
+                    self._rejected.append((aside, str(error)))
             else:
                 path.unlink(missing_ok=True)
         return new
+
+    def take_rejected(self) -> list[tuple[Path, str]]:
+        """The files that `ingest` has set aside (suffix .rejected) since the last call, each with the reason."""
+        taken, self._rejected = self._rejected, []
+        return taken
 
 
 def attempt_to_json(attempt: Attempt) -> dict[str, Any]:

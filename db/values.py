@@ -88,8 +88,8 @@ def iso(time: datetime) -> str:
 
 
 def without_password(text: str) -> str:
-    """A ledger's URL, or a word of a command line that may hold one, fit for showing: what stands between the user's colon and the last @, and
-    in `password=`, is hidden, however badly the URL is written."""
+    """A ledger's URL, or a word of a command line that may hold one, fit for showing: what stands between the user's colon and the last @,
+    and in `password=`, is hidden, however badly the URL is written."""
     start = re.match(r"(?:--?\w+=?)?(?:[A-Za-z][\w+.-]*:/{1,3})?", text)
     assert start is not None
     rest = re.sub(r":.*@", ":***@", text[start.end() :], count=1, flags=re.DOTALL)

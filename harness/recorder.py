@@ -86,6 +86,10 @@ class Recorder:
                 self._ledger.record(self._attempts, list(self._environments.values()))
             except LedgerUnavailable as error:
                 self._lost(error)
+            except BaseException:  # a damaged ledger, a defect, an impatient person: the run ends, what it measured stays
+                self._spool.write(self._attempts, list(self._environments.values()))
+                self._clear()
+                raise
             else:
                 self._back()
                 self.recorded += len(self._attempts)
@@ -114,6 +118,8 @@ class Recorder:
     def _drain_spool(self) -> None:
         if self._retry_at is not None:
             self.recorded += self._spool.ingest(self._ledger)
+            for path, reason in self._spool.take_rejected():
+                self._on_trouble(f"{reason} It is set aside as {path}.")
 
     def _lost(self, error: LedgerUnavailable) -> None:
         if self._retry_at is None:

@@ -30,7 +30,7 @@ def explain(url: str, error: Exception) -> LedgerError | None:
         )
     if isinstance(error, psycopg.errors.DuplicateTable):
         return LedgerUnavailable(
-            f"The database of {url} holds something else with a name of the ledger's ({text}); name a database of its own."
+            f"The database of {url} holds something else under a name of the ledger's ({text}); name another database."
         )
     if isinstance(error, psycopg.errors.DependentObjectsStillExist):
         return LedgerUnavailable(f"Something else in {url} depends on the public views ({text}); drop it, upgrade, and make it again.")

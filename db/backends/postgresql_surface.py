@@ -42,8 +42,8 @@ def named(url: str) -> tuple[str, str]:
         conninfo_to_dict(conninfo)
     except psycopg.ProgrammingError:  # its text quotes the URL
         raise LedgerUnavailable(
-            "The ledger's postgresql:// URL can't be understood; write postgresql://user@host:port/database, and the password in PGPASSWORD, "
-            "in ~/.pgpass or percent-encoded after user: (`/` is %2F, `@` is %40)."
+            "The ledger's postgresql:// URL can't be understood; write postgresql://user@host:port/database, and the password in "
+            "PGPASSWORD, in ~/.pgpass or percent-encoded after user: (`/` is %2F, `@` is %40)."
         ) from None
     return without_password(conninfo), conninfo
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import shlex
@@ -305,20 +306,31 @@ def new_run_id() -> str:
 
 
 def spool_folder(db: str) -> str:
-    """Where outcomes wait while the ledger can't be written: beside a SQLite file, in the working folder for a server."""
-    return f"{db}.spool" if "://" not in db else "assay-spool"
+    """Where outcomes wait while the ledger can't be written: beside a SQLite file, in the working folder for a server. Each ledger has its
+    own: another one would refuse them."""
+    from db.values import without_password
+
+    file = db.removeprefix("sqlite:///")
+    if "://" not in file:
+        return f"{file}.spool"
+    return f"assay-spool/{hashlib.sha256(without_password(db).encode()).hexdigest()[:12]}"
 
 
 def _ingest_spool(ledger: Ledger, db: str) -> None:
     from db.spool import Spool
 
-    if number := Spool(spool_folder(db)).ingest(ledger):
-        stderr().print(f"{number} attempts that an earlier run could not store were taken from {spool_folder(db)}.")
+    spool = Spool(spool_folder(db))
+    number = spool.ingest(ledger)
+    for path, reason in spool.take_rejected():
+        stderr().print(f"{reason} It is set aside as {path}.", style="yellow", markup=False, soft_wrap=True)
+    if number:
+        stderr().print(f"{number} attempts that an earlier run could not store were taken from {spool.folder}.")
 
 
 def _is_new(db: str) -> bool:
     """Whether nothing is known of any trial: no ledger, and no spool of one."""
-    return "://" not in db and not Path(db).exists() and not Path(spool_folder(db)).exists()
+    file = db.removeprefix("sqlite:///")
+    return "://" not in file and not Path(file).exists() and not Path(spool_folder(db)).exists()
 
 
 @contextmanager

@@ -257,7 +257,7 @@ def test_two_coordinators_may_ingest_one_spool(new_url: Callable[[], str], tmp_p
 
         assert mine.ingest(Slow()) == 0  # type: ignore[arg-type]
         assert ledger.query("SELECT count(*) AS n FROM attempts").to_pylist() == [{"n": 3}]
-        assert (mine.files(), mine.rejected) == ([], [])
+        assert (mine.files(), mine.take_rejected()) == ([], [])
 
 
 def test_damaged_and_foreign_spool_files_are_set_aside(new_url: Callable[[], str], tmp_path: Path) -> None:
@@ -270,11 +270,36 @@ def test_damaged_and_foreign_spool_files_are_set_aside(new_url: Callable[[], str
         spool.write([attempt(trials[0], environment="f" * 64)], [Environment("f" * 64, {"python": "3.12"})])
         (tmp_path / "spool" / "half.draft").write_bytes(b"unfinished")
         assert spool.ingest(ledger) == 1
-        reasons = [reason for _, reason in spool.rejected]
+        rejected = spool.take_rejected()
+        reasons = [reason for _, reason in rejected]
         assert len(reasons) == 2
         assert "damaged" in reasons[0]
         assert "never submitted" in reasons[1]
-        assert all(path.exists() and path.suffix == ".rejected" for path, _ in spool.rejected)
+        assert all(path.exists() and path.suffix == ".rejected" for path, _ in rejected)
+        assert spool.take_rejected() == []
+
+
+def test_a_group_of_another_version_is_set_aside(new_url: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(tmp_path / "spool")
+    monkeypatch.setattr("db.spool.attempt_to_json", lambda one: {"id": one.id, "novelty": 1})
+    spool.write([attempt(trial(0))])
+    with open_ledger(new_url()) as ledger:
+        assert spool.ingest(ledger) == 0
+        ((_, reason),) = spool.take_rejected()
+    assert "another version" in reason
+
+
+@pytest.mark.parametrize("error", [LedgerCorrupt("Damaged."), SchemaMismatch("Too new.")])
+def test_what_is_wrong_with_the_ledger_is_not_the_groups_fault(tmp_path: Path, error: Exception) -> None:
+    class Broken:
+        def record(self, *group: Any) -> int:
+            raise error
+
+    spool = Spool(tmp_path / "spool")
+    written = spool.write([attempt(trial(0))], [ENVIRONMENT])
+    with pytest.raises(type(error)):
+        spool.ingest(Broken())  # type: ignore[arg-type]
+    assert (spool.files(), spool.take_rejected()) == ([written], [])
 
 
 # -- a ledger opened for reading ----------------------------------------------------------------------------------------------------

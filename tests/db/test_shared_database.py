@@ -34,7 +34,7 @@ def test_views_of_others_stay(postgres: Any) -> None:
 def test_names_that_are_taken_are_not_taken_away(postgres: Any, statement: str) -> None:
     url = postgres.new_database()
     postgres.execute(statement, name_of(url))
-    with pytest.raises(LedgerUnavailable, match="holds something else with a name of the ledger's"):
+    with pytest.raises(LedgerUnavailable, match="holds something else under a name of the ledger's"):
         open_ledger(url, create=True)
     assert views(postgres, url) == ({"trials"} if "VIEW" in statement else set())
     with pytest.raises(LedgerUnavailable, match="holds no ledger yet"):  # not half of one either

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from db import open_ledger
-from db.errors import LedgerUnavailable
+from db.errors import LedgerCorrupt, LedgerUnavailable
 from db.records import Attempt
 from db.spool import Spool
+from harness.cli.run import spool_folder
 from harness.recorder import RETRY_SECONDS, Recorder
 from tests.harness.toys import start_run, toy_plan, toys
 
@@ -131,6 +132,41 @@ def test_without_ledger_and_without_spool_results_wait_in_memory(ledger, plan, t
     os.unlink(tmp_path / "spool")
     assert recorder.close()
     assert accepted(ledger) == 6
+
+
+@pytest.mark.parametrize("error", [LedgerCorrupt("The ledger is damaged."), ZeroDivisionError(), KeyboardInterrupt()])
+def test_what_ends_the_run_does_not_end_what_it_measured(ledger, plan, tmp_path, error):
+    recorder, flaky, _, _ = make_recorder(ledger, tmp_path)
+    for number in range(4):
+        add(recorder, plan, number)
+
+    def fail(*group):
+        raise error
+
+    flaky.record = fail
+    with pytest.raises(type(error)):
+        recorder.flush()
+    assert recorder.close(), "nothing is left to store"
+    assert Spool(tmp_path / "spool").ingest(ledger) == 4
+
+
+def test_people_hear_of_results_that_were_set_aside(ledger, plan, tmp_path):
+    recorder, flaky, clock, notices = make_recorder(ledger, tmp_path, group_attempts=1)
+    flaky.there = False
+    add(recorder, plan, 0)
+    (group,) = (tmp_path / "spool").iterdir()
+    group.write_bytes(group.read_bytes()[:-1])
+    flaky.there = True
+    clock[0] += RETRY_SECONDS
+    recorder.tick()
+    assert any("damaged" in notice and f"set aside as {group.with_suffix('.rejected')}" in notice for notice in notices)
+
+
+def test_ledgers_do_not_share_a_spool():
+    urls = ["a.db", "b.db", "postgresql://ann@host/a", "postgresql://ann@host/b", "postgresql://ann@other/a"]
+    assert len({spool_folder(url) for url in urls}) == len(urls)
+    assert spool_folder("sqlite:///a.db") == spool_folder("a.db") == "a.db.spool"
+    assert spool_folder("postgresql://ann:one@host/a") == spool_folder("postgresql://ann:two@host/a")
 
 
 def test_an_environment_is_hashed_by_its_content(ledger, tmp_path):
