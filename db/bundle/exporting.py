@@ -31,12 +31,14 @@ GROUP_BYTES = 16 * 2**20
 def export_bundle(ledger: SqlLedger, folder: Path) -> dict[str, int]:
     """Write the whole ledger to `folder`, which must not exist or be empty; returns rows by file.
 
-    The files are built beside it and appear under the final name only when the bundle is complete. Runs may go on: all files show one
-    moment.
+    The files are built beside it (in it, when it exists: it may be a mount point or somebody's working folder) and appear under their final
+    names only when the bundle is complete, the manifest last. Runs may go on: all files show one moment.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    exists = folder.exists()
+    if exists and (not folder.is_dir() or any(folder.iterdir())):
         raise LedgerError(f"{folder} exists already and is not empty; export to another folder.")
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    partial = f".{folder.name}.{os.getpid()}.partial"
+    draft = folder / partial if exists else folder.with_name(partial)
     try:
         draft.mkdir(parents=True)
         with ledger.backend.read() as connection:
@@ -48,9 +50,11 @@ def export_bundle(ledger: SqlLedger, folder: Path) -> dict[str, int]:
             "files": {name: _entry(path_of(draft, name), rows[name]) for name in FILES},
         }
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        if folder.exists():
-            folder.rmdir()
-        os.replace(draft, folder)
+        if exists:
+            for name in (*(path_of(draft, name).name for name in FILES), MANIFEST):
+                os.replace(draft / name, folder / name)
+        else:
+            os.replace(draft, folder)
     except OSError as error:
         raise LedgerUnavailable(f"The bundle {folder} can't be written: {error}.") from error
     finally:

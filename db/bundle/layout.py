@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from db.errors import LedgerError
 
@@ -183,9 +184,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         columns = columns_of(manifest["format"])
         known = columns is not None and set(manifest["files"]) == set(columns)
+        known = known and all(type(file["rows"]) is int and type(file["sha256"]) is str for file in manifest["files"].values())
     except OSError as error:
         raise LedgerError(f"{folder} is not a bundle: its {MANIFEST} can't be read ({error.strerror}).") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         known = False
     if not known:
         raise LedgerError(
@@ -195,8 +197,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def check_files(folder: Path) -> dict[str, Any]:
-    """The manifest, after every file's hash was found right; raises LedgerError naming the file that is missing or differs."""
+    """The manifest, after every file was found to have its hash, its rows and the columns that this code reads; raises LedgerError naming
+    the file that is missing or differs."""
     manifest = read_manifest(folder)
+    columns = columns_of(manifest["format"])
+    assert columns is not None
     for name, entry in manifest["files"].items():
         path = path_of(folder, name)
         if not path.is_file():
@@ -207,4 +212,12 @@ def check_files(folder: Path) -> dict[str, Any]:
                 f"{path} is damaged: its sha256 is {found[:12]}… but the manifest says {entry['sha256'][:12]}…; copy it again from its "
                 "source."
             )
+        try:
+            found_rows, found_columns = (parquet := pq.read_metadata(path)).num_rows, parquet.schema.to_arrow_schema().names
+        except (pa.ArrowException, OSError) as error:
+            raise LedgerError(f"{path} can't be read as Parquet ({error}); copy the bundle again from its source.") from error
+        if found_rows != entry["rows"]:
+            raise LedgerError(f"{path} has {found_rows} rows, but the manifest says {entry['rows']}.")
+        if found_columns != columns[name]:
+            raise LedgerError(f"{path} has other columns than this version of Assay reads.")
     return manifest

@@ -25,9 +25,10 @@ def pull(
     """Fetch what a job has recorded so far and merge it into the ledger here. Pulling twice adds nothing twice."""
     from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
+    from db.bundle import import_bundle
     from harness.cluster.client import Cluster
     from harness.cluster.following import code_package, ledger_of
-    from harness.cluster.pull import pull as fetch
+    from harness.cluster.pull import fetched
 
     if not job and not ledger:
         raise typer.BadParameter("name the job that `assay submit` printed, or a ledger with --ledger.", param_hint="JOB")
@@ -36,11 +37,21 @@ def pull(
     source = ledger or ledger_of(found)
     with (
         code_package(found) as package,
-        writable(db, create=True) as target,
-        Progress(*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn(), console=console, transient=True) as bar,
+        Progress(
+            *Progress.get_default_columns(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        ) as bar,
     ):
         task = bar.add_task("ledger", total=None)
-        done = fetch(cluster, source, package, target, lambda count, total: bar.update(task, completed=count, total=total))
+        with (
+            fetched(cluster, source, package, lambda count, total: bar.update(task, completed=count, total=total)) as bundle,
+            writable(db, create=True) as target,  # not before there is something to put into it
+        ):
+            done = import_bundle(target, bundle)
     if found is not None and not found.over:
         console.print(f"{job} is still {found.state.lower()}; pull again later for the rest.", markup=False)
     print_imported(done, as_json)

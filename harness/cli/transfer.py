@@ -44,10 +44,11 @@ def import_(bundle: BundleArgument, db: DbOption = DEFAULT_DB, as_json: JsonOpti
     from rich.progress import Progress
 
     from db.bundle import import_bundle
-    from db.bundle.layout import read_manifest
+    from db.bundle.layout import check_files
 
-    read_manifest(bundle)  # before a ledger is made for nothing
-    with writable(db, create=True) as ledger, Progress(console=stderr(), transient=True) as bar:
+    check_files(bundle)  # before a ledger is made for nothing
+    console = stderr()
+    with writable(db, create=True) as ledger, Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("attempts", total=None)
         done = import_bundle(ledger, bundle, lambda count, total: bar.update(task, completed=count, total=total))
     print_imported(done, as_json)

@@ -1,4 +1,4 @@
-"""Brings the ledger of a job home: exported there, carried in pieces through the logs of short jobs, checked, merged here."""
+"""Brings the ledger of a job home as a bundle: exported there, carried in pieces through the logs of short jobs, checked here."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import base64
 import hashlib
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from db.bundle import import_bundle
-from db.bundle.importing import Imported
-from db.store import SqlLedger
 from harness.cluster.client import Cluster
 from harness.cluster.remote import call
 from harness.errors import ClusterError
@@ -20,12 +18,13 @@ from harness.errors import ClusterError
 PIECE_BYTES = 16 << 20
 
 
-def pull(
-    cluster: Cluster, db: str, package: Path | None, ledger: SqlLedger, progress: Callable[[int, int], None] = lambda done, size: None
-) -> Imported:
-    """Merge the cluster's SQLite ledger `db` into `ledger`; returns what was added. `progress` gets bytes fetched and bytes in all.
+@contextmanager
+def fetched(
+    cluster: Cluster, db: str, package: Path | None, progress: Callable[[int, int], None] = lambda done, size: None
+) -> Iterator[Path]:
+    """The cluster's SQLite ledger `db` as a bundle on this machine, until the end of the block. `progress` gets bytes fetched and in all.
 
-    Raises ClusterError when there is no such ledger or when what arrives is not what was sent; `ledger` is unchanged then.
+    Raises ClusterError when there is no such ledger or when what arrives is not what was sent.
     """
     parcel = call(cluster, "pack", {"db": db}, package)
     with tempfile.TemporaryDirectory(prefix="assay-pull-") as scratch:
@@ -47,4 +46,4 @@ def pull(
             raise ClusterError(f"The export of {db} arrived damaged (its sha256 differs); pull again.")
         with tarfile.open(path) as archive:
             archive.extractall(scratch, filter="data")
-        return import_bundle(ledger, Path(scratch) / "bundle")
+        yield Path(scratch) / "bundle"

@@ -20,7 +20,7 @@ import pytest
 
 from db import open_ledger
 from db.bundle import export_bundle, import_bundle, verify_bundle
-from db.bundle.layout import FILES, MANIFEST, path_of, sha256
+from db.bundle.layout import FILES, FORMAT, MANIFEST, path_of, sha256
 from db.errors import LedgerError
 from db.records import Curve, Run
 from db.testing import ENVIRONMENT, ODD_VALUES, RUN, attempt, audit, catalogue, submission, trial, verdict
@@ -166,7 +166,13 @@ def test_one_flipped_byte_is_found(bundle: Path, sqlite_template: Path, tmp_path
         assert ledger.query("SELECT count(*) AS n FROM trials").to_pylist() == [{"n": 0}]
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "assay-bundle-99", "files": {}}'])
+NO_MANIFESTS = ["", "[]", "{}", '{"format": "assay-bundle-99", "files": {}}', '{"format": ["x"], "files": {}}']
+NO_MANIFESTS += [
+    json.dumps({"format": FORMAT, "files": files}) for files in (list(FILES), {name: {} for name in FILES}, dict.fromkeys(FILES))
+]
+
+
+@pytest.mark.parametrize("content", NO_MANIFESTS)
 def test_a_manifest_that_is_none(bundle: Path, content: str) -> None:
     (bundle / MANIFEST).write_text(content)
     with pytest.raises(LedgerError, match="damaged or belongs to another version"):
@@ -185,6 +191,44 @@ def tamper(bundle: Path, name: str, change: Callable[[pa.Table], pa.Table]) -> N
     manifest = json.loads((bundle / MANIFEST).read_text())
     manifest["files"][name] |= {"sha256": sha256(path), "rows": pq.read_metadata(path).num_rows}
     (bundle / MANIFEST).write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (lambda path: path.unlink(), "lacks trials.parquet"),
+        (lambda path: os.truncate(path, path.stat().st_size // 2), "trials.parquet is damaged"),
+        (lambda path: path.write_bytes(b""), "trials.parquet is damaged"),
+    ],
+)
+def test_a_damaged_bundle_makes_no_ledger(bundle: Path, tmp_path: Path, damage: Callable[[Path], None], complaint: str) -> None:
+    damage(path_of(bundle, "trials"))
+    for command in (["verify"], ["import", "--db", str(tmp_path / "new.db")]):
+        done = subprocess.run([sys.executable, "-m", "harness.cli", *command, str(bundle)], cwd=ROOT, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert complaint in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.glob("*new.db*"))
+
+
+def lie(bundle: Path, **entry: Any) -> None:
+    """Make the manifest's entry of the trials agree with the file, but for `entry`."""
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    manifest["files"]["trials"] |= {"sha256": sha256(path_of(bundle, "trials")), **entry}
+    (bundle / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_a_file_that_is_not_what_the_manifest_says(bundle: Path) -> None:
+    lie(bundle, rows=1)
+    with pytest.raises(LedgerError, match=r"trials.parquet has 24 rows, but the manifest says 1"):
+        verify_bundle(bundle)
+    tamper(bundle, "trials", lambda table: table.rename_columns(["key", *table.column_names[1:]]))
+    with pytest.raises(LedgerError, match=r"trials.parquet has other columns"):
+        verify_bundle(bundle)
+    path_of(bundle, "trials").write_bytes(b"PAR1 and no more")
+    lie(bundle)
+    with pytest.raises(LedgerError, match=r"trials.parquet can't be read as Parquet"):
+        verify_bundle(bundle)
 
 
 def test_a_leaderboard_that_the_measurements_do_not_confirm(bundle: Path) -> None:
@@ -219,6 +263,16 @@ def test_a_reference_into_nothing(bundle: Path) -> None:
 def test_export_does_not_overwrite(bundle: Path, tmp_path: Path) -> None:
     with open_ledger(tmp_path / "source.db") as ledger, pytest.raises(LedgerError, match="not empty"):
         export_bundle(ledger, bundle)
+
+
+def test_export_into_the_working_folder(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is empty, and stays the same folder: a shell may stand in it, or a disk be mounted there."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with open_ledger(tmp_path / "source.db") as ledger:
+        export_bundle(ledger, Path("."))  # type: ignore[arg-type]
+    assert {path.name for path in Path.cwd().iterdir()} == {path.name for path in bundle.iterdir()}
+    assert verify_bundle(Path(".")).differences == []
 
 
 def test_all_files_of_an_export_show_one_moment(new_url: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
