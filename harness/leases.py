@@ -32,6 +32,7 @@ class Leases:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._lock = self._stand_up()
         self._renew_at = clock() + LEASE_SECONDS / 3
+        self._unsure: list[str] = []  #: keys that were claimed without an answer
         self.unavailable_since: float | None = None
 
     def free_the_dead(self) -> None:
@@ -51,8 +52,12 @@ class Leases:
     def claim(self, keys: list[str]) -> set[str] | None:
         """Those of `keys` that are ours now; None when the ledger can't be reached."""
         try:
+            if self._unsure:  # some may be ours without our knowing, and nobody could have them while we renew them
+                self._ledger.release(self.owner, self._unsure)
+                self._unsure.clear()
             got = set(self._ledger.claim(self.owner, keys, LEASE_SECONDS))
         except LedgerUnavailable:
+            self._unsure += keys
             self._unavailable()
             return None
         self.unavailable_since = None
@@ -61,10 +66,12 @@ class Leases:
     def statuses(self, keys: Iterable[str]) -> Mapping[str, TrialStatus]:
         """What the ledger knows; empty when it can't be reached."""
         try:
-            return self._ledger.statuses(keys)
+            found = self._ledger.statuses(keys)
         except LedgerUnavailable:
             self._unavailable()
             return {}
+        self.unavailable_since = None
+        return found
 
     def tick(self) -> None:
         """Renew what is due. Call often."""
@@ -76,6 +83,8 @@ class Leases:
             self._ledger.renew(self.owner, LEASE_SECONDS)
         except LedgerUnavailable:
             self._unavailable()
+        else:
+            self.unavailable_since = None
 
     def release(self) -> None:
         """Give back whatever is still ours."""
