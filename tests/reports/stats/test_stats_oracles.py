@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import scipy.stats as ss
@@ -13,6 +16,14 @@ from reports.stats import effects, groups, intervals, multiplicity, paired
 
 RNG = np.random.default_rng(20261123)
 EXACT = {"rel": 1e-9, "abs": 1e-12}
+
+
+@pytest.fixture(scope="module")
+def young_heap() -> Iterator[None]:
+    """The garbage collector passes over what earlier tests left: statsmodels collects in every call, half a minute in the whole suite."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.mark.parametrize("n", [2, 5, 12, 30])
@@ -158,6 +169,7 @@ def test_probability_of_improvement_and_standardised_difference_closed_form() ->
 
 @given(arrays(float, st.integers(1, 20), elements=st.floats(0, 1)))
 @settings(max_examples=60, deadline=None)
+@pytest.mark.usefixtures("young_heap")
 def test_holm_and_benjamini_hochberg_equal_statsmodels(p: np.ndarray) -> None:
     multipletests = pytest.importorskip("statsmodels.stats.multitest").multipletests
     assert multiplicity.holm(p) == pytest.approx(multipletests(p, method="holm")[1], **EXACT)
