@@ -32,7 +32,7 @@ def status(
     from harness.status import latest_run, run_status
 
     if is_job(run):
-        _job_status(run, address, as_json)
+        _job_status(run, db, address, as_json)
         return
     with open_ledger(db) as ledger:
         found = run_status(ledger, latest_run(ledger, run))
@@ -42,17 +42,19 @@ def status(
     _print_lines(_lines(found))
 
 
-def _job_status(job: str, address: str | None, as_json: bool) -> None:
+def _job_status(job: str, db: str, address: str | None, as_json: bool) -> None:
     from harness.cluster.client import Cluster
-    from harness.cluster.following import ended_how, run_of
+    from harness.cluster.following import ended_how, has_password, run_of
 
     cluster = Cluster(address)
     found = cluster.job(job)
-    run = run_of(cluster, found)
+    run = run_of(cluster, found, db)
     if as_json:
         print_json({"job": job, "state": found.state, "exit_code": found.exit_code, **found.metadata, "run": asdict(run) if run else None})
         return
     lines = [f"job       {job} ({ended_how(found)})", f"ledger    {found.metadata.get('ledger', 'unknown')} on {cluster.url}"]
+    if run is None and has_password(found):
+        lines.append("run       its trials are shown with --db and the ledger's URL: the cluster does not keep the password")
     _print_lines(lines + (_lines(run) if run else []))
 
 

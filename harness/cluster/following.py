@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from db.values import without_password
 from harness.cluster import upload
 from harness.cluster.client import Cluster, Job
+from harness.cluster.job import status
 from harness.cluster.remote import call
 from harness.errors import EXIT_FAILED_TRIALS, EXIT_INTERRUPTED, ClusterError
 from harness.status import RunStatus
@@ -36,14 +38,23 @@ def ledger_of(job: Job | None) -> str:
     return ledger
 
 
-def run_of(cluster: Cluster, job: Job) -> RunStatus | None:
-    """How the job's run stands in its ledger; None before it has begun, or where the ledger is not on the head node."""
+def run_of(cluster: Cluster, job: Job, db: str) -> RunStatus | None:
+    """How the job's run stands in its ledger, read by the head node, or from here when `db` is the URL of the server that the job records in;
+    None before the run has begun, and where only a `db` could say the password (see `has_password`)."""
     ledger = job.metadata.get("ledger", "")
-    if not ledger or "://" in ledger:
+    if "://" in ledger and without_password(db) == ledger:
+        found = status(job.id, db)["status"]
+    elif not ledger or has_password(job):
         return None
-    with code_package(job) as package:
-        found = call(cluster, "status", {"job": job.id, "db": ledger}, package)["status"]
+    else:
+        with code_package(job) as package:
+            found = call(cluster, "status", {"job": job.id, "db": ledger}, package)["status"]
     return RunStatus(**found) if found else None
+
+
+def has_password(job: Job) -> bool:
+    """Whether the URL of the job's ledger holds a password, so that what the cluster knows of it does not suffice to read it."""
+    return "***" in job.metadata.get("ledger", "")
 
 
 def ended_how(job: Job) -> str:

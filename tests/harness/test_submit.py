@@ -124,13 +124,20 @@ def test_a_job_may_record_in_postgresql_whose_password_nobody_sees(laptop: Lapto
         assert ledger.query("SELECT COUNT(*) AS n FROM trials WHERE state = 'done'").to_pylist() == [{"n": 6}]
         assert ledger.query("SELECT COUNT(*) AS n FROM tags WHERE tag = :tag", {"tag": said["job"]}).to_pylist() == [{"n": 1}]
         recorded = str(ledger.query("SELECT * FROM runs").to_pylist())
-    status = laptop("status", said["job"], "--json")
-    for text in (sent.stdout, sent.stderr, status.stdout, recorded):
+    status, hint = laptop("status", said["job"], "--json"), laptop("status", said["job"])
+    assert json.loads(status.stdout)["run"] is None
+    assert "its trials are shown with --db and the ledger's URL" in hint.stdout
+    shown = laptop("status", said["job"], "--json", "--db", secret)
+    assert json.loads(shown.stdout)["run"]["states"] == {"done": 6}
+    for text in (sent.stdout, sent.stderr, status.stdout, hint.stdout, shown.stdout, recorded):
         assert "wonderland" not in text
     pulled = laptop("pull", said["job"], "--db", "local.db")
     assert pulled.returncode == 3
     assert "there is nothing to pull, read it with --db and that URL" in pulled.stderr
     assert laptop("submit", "suite.yaml", "--db", secret, "-f").stdout.count("nothing to do, 6 of 6 trials are done") == 1
+    more = laptop("submit", laptop.suite(ADD.replace("seeds: 3", "seeds: 4")), "--db", url, "-f", "--json")
+    job = json.JSONDecoder().raw_decode(more.stdout)[0]["job"]
+    assert json.loads(laptop("status", job, "--json").stdout)["run"]["states"] == {"done": 8}, "without a password the head node reads it"
 
 
 def test_the_token_and_the_job_must_be_known_to_the_cluster(laptop: Laptop, head: Head, tmp_path: Path) -> None:
