@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -38,19 +40,34 @@ from harness.pipes import abandoned, silence
 
 
 class Commands(TyperGroup):
-    """The commands; one whose reader has left (`assay sql ... | head`) ends without a word, as if SIGPIPE had ended it."""
+    """The commands; one whose reader has left (`assay sql ... | head`, `assay --help | head`) ends without a word, as if SIGPIPE had ended
+    it."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:  # --help is printed here, and by `invoke` for the help of a command
+        with _readers_may_leave():
+            return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: Any) -> object:
+        with _readers_may_leave():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _readers_may_leave() -> Iterator[None]:
+    try:
         try:
-            try:
-                return super().invoke(ctx)
-            finally:
-                sys.stdout.flush()
-        except BrokenPipeError:
-            if not (left := abandoned()):
-                raise  # another pipe
-            silence(left)
-            raise typer.Exit(EXIT_PIPE) from None
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not (left := abandoned()):
+            raise  # another pipe
+        silence(left)
+        raise typer.Exit(EXIT_PIPE) from None
+    except SystemExit as end:  # rich, which prints the help, silences stdout itself and then ends with 1
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        raise typer.Exit(EXIT_PIPE) from None
 
 
 app = typer.Typer(

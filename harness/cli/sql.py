@@ -80,7 +80,7 @@ def sql(
     except BrokenPipeError:  # `assay sql … | head`: see harness.cli.Commands
         raise
     except OSError as error:
-        raise LedgerError(f"The answer can't be written to {output}: {error}.") from None
+        raise LedgerError(f"The answer can't be written to {output or 'stdout'}: {error}.") from None
     if answer.truncated:
         stderr().print(f"Only the first {limit:,} rows are shown: there are more. Raise --limit (0 for all), or narrow the query.")
 

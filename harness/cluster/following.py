@@ -39,8 +39,8 @@ def ledger_of(job: Job | None) -> str:
 
 
 def run_of(cluster: Cluster, job: Job, db: str) -> RunStatus | None:
-    """How the job's run stands in its ledger, read by the head node, or from here when `db` is the URL of the server that the job records in;
-    None before the run has begun, and where only a `db` could say the password (see `has_password`)."""
+    """How the job's run stands in its ledger, read by the head node, or from here when `db` is the URL of the server that the job records
+    in; None before the run has begun, and where only a `db` could say the password (see `has_password`)."""
     ledger = job.metadata.get("ledger", "")
     if "://" in ledger and without_password(db) == ledger:
         found = status(job.id, db)["status"]

@@ -56,3 +56,14 @@ def test_a_report_that_nobody_reads_any_more_ends_as_after_sigpipe(folder: Path)
     for arguments in (["sql", product, "-f", "csv", "--limit", "0"], ["sql", product, "--limit", "3000"]):
         code, said = assay(folder, *arguments, leave="stdout")
         assert (code, said) == (141, "")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["sql", "--help"], ["db"], ["sql", "--list"]])
+def test_help_that_nobody_reads_ends_as_after_sigpipe(tmp_path: Path, arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run([sys.executable, "-m", "harness.cli", *arguments], cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
