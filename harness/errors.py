@@ -34,7 +34,8 @@ class FixtureError(HarnessError):
 
 
 #: Exit codes: 0 all trials of the plan are done; 1 something of ours failed; 2 bad input; 3 the engine or the ledger could not be used;
-#: 4 a regression (assay gate); 5 the run ended with trials that failed; 6 the budget of a guarded board is spent; 130 interrupted (run the
-#: same command to continue); 141 whoever read stdout has left (as after SIGPIPE; a run goes on instead, and ends with its own code).
+#: 4 a regression (assay gate); 5 some trials failed and the rest is done; 6 the budget of a guarded board is spent; 7 a run's budget ended
+#: and trials are left (run the same command to continue); 130 interrupted (likewise); 141 whoever read stdout has left (as after SIGPIPE; a
+#: run goes on instead, and ends with its own code).
 EXIT_BAD_INPUT, EXIT_UNAVAILABLE, EXIT_REGRESSION, EXIT_FAILED_TRIALS, EXIT_BUDGET_SPENT = 2, 3, 4, 5, 6
-EXIT_INTERRUPTED, EXIT_PIPE = 130, 141
+EXIT_TRIALS_LEFT, EXIT_INTERRUPTED, EXIT_PIPE = 7, 130, 141

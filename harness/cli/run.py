@@ -20,7 +20,7 @@ import typer
 
 from harness.cli.common import DEFAULT_DB, DbOption, JsonOption, open_ledger, print_json, stderr
 from harness.cli.plan import SuiteArgument
-from harness.errors import EXIT_FAILED_TRIALS, EXIT_INTERRUPTED
+from harness.errors import EXIT_FAILED_TRIALS, EXIT_INTERRUPTED, EXIT_TRIALS_LEFT
 
 if TYPE_CHECKING:
     from db.ledger import Ledger
@@ -241,7 +241,7 @@ def _run_until_resolved(loaded: LoadedSuite, options: RunOptions, budget: Budget
         began = monotonic()
         ended = run_suite(current, options, budget, retry, configs)
         code, budget = ended.code, budget.less(monotonic() - began, ended.tried)
-        if code not in (0, EXIT_FAILED_TRIALS):
+        if code not in (0, EXIT_FAILED_TRIALS, EXIT_TRIALS_LEFT):
             return code
         if ended.left:
             console.print(f"The budget ended before look {number} at {look.seeds} seeds; the same command continues.", markup=False)
@@ -255,8 +255,9 @@ def _run_until_resolved(loaded: LoadedSuite, options: RunOptions, budget: Budget
         console.print(f"Look {number} at {look.seeds} seeds: {', '.join(parts)}.", markup=False)
         if not configs:
             break
-        if budget.spent:
+        if budget.spent and number < len(levels):
             console.print("The budget ended; the same command continues.")
+            code = EXIT_TRIALS_LEFT
             break
     for board, pairs in found.pairs.items():
         for one, other in pairs:
@@ -404,7 +405,7 @@ def _conclude(plan: Plan, summary: Summary, as_json: bool) -> int:
         console.print(f"Continue with: {shlex.join(['assay', *shown_command(sys.argv[1:])])}", markup=False, soft_wrap=True)
     if summary.interrupted:
         return EXIT_INTERRUPTED
-    return EXIT_FAILED_TRIALS if failed else 0
+    return EXIT_TRIALS_LEFT if summary.left else EXIT_FAILED_TRIALS if failed else 0
 
 
 def _print_summary(planned: int, done: int, failed: int, left: int) -> None:

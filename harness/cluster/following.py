@@ -12,7 +12,7 @@ from harness.cluster import upload
 from harness.cluster.client import Cluster, Job
 from harness.cluster.job import status
 from harness.cluster.remote import call
-from harness.errors import EXIT_FAILED_TRIALS, EXIT_INTERRUPTED, ClusterError
+from harness.errors import EXIT_FAILED_TRIALS, EXIT_INTERRUPTED, EXIT_TRIALS_LEFT, ClusterError
 from harness.status import RunStatus
 
 
@@ -59,7 +59,12 @@ def has_password(job: Job) -> bool:
 
 def ended_how(job: Job) -> str:
     """How a job stands, in words: Ray calls every exit code but 0 a failure."""
-    known = {0: "finished", EXIT_FAILED_TRIALS: "finished, some trials failed", EXIT_INTERRUPTED: "cancelled; submitting again continues"}
+    known = {
+        0: "finished",
+        EXIT_FAILED_TRIALS: "finished, some trials failed",
+        EXIT_TRIALS_LEFT: "its budget ended; submitting again continues",
+        EXIT_INTERRUPTED: "cancelled; submitting again continues",
+    }
     if job.exit_code in known:
         return known[job.exit_code]
     if job.state == "FAILED":

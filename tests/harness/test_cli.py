@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import EXIT_TRIALS_LEFT
+
 HERE = Path(__file__).parent
 PLAN_PLUGIN, TOY_PLUGIN = HERE / "plan_plugin.py", HERE / "toy_plugin.py"
 
@@ -93,10 +95,11 @@ def test_json_events_are_one_object_per_line(assay: Shell) -> None:
 def test_a_budget_of_trials_stops_early_and_the_next_run_continues(assay: Shell) -> None:
     suite = assay.suite(ADD)
     first = assay("run", suite, "--engine", "inline", "--max-trials", "4")
-    assert first.returncode == 0
+    assert first.returncode == EXIT_TRIALS_LEFT
     assert "Continue with: assay run suite.yaml --engine inline --max-trials 4\n" in first.stderr
     assert assay.rows("SELECT COUNT(*) FROM trials WHERE state = 'done'") == [(4,)]
-    assay("run", suite, "--engine", "inline")
+    assert assay("run", suite, "--engine", "inline", "--budget", "0.000001s").returncode == EXIT_TRIALS_LEFT
+    assert assay("run", suite, "--engine", "inline").returncode == 0
     assert assay.rows("SELECT COUNT(*) FROM trials WHERE state = 'done'") == [(9,)]
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import EXIT_TRIALS_LEFT
+
 PLUGIN = '''
 from typing import ClassVar
 from tasks.api import Arm, Claim, Context, Measured, Method, Metric, Task
@@ -85,7 +87,7 @@ def test_a_budget_holds_for_all_looks_together_and_no_look_is_taken_at_incomplet
 ) -> None:
     command = ("run", "suite.yaml", "--engine", "inline", "--until-resolved", "--max-seeds", "12")
     cut = assay(*command, "--max-trials", "20")
-    assert cut.returncode == 0, cut.stderr
+    assert cut.returncode == EXIT_TRIALS_LEFT, cut.stderr
     assert "Look 1 at 5 seeds" in cut.stderr
     assert "Look 2" not in cut.stderr
     assert "The budget ended before look 2" in cut.stderr
