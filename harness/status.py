@@ -37,9 +37,9 @@ class RunStatus:
 
 def latest_run(ledger: Ledger, prefix: str = "") -> str:
     """The newest run whose id starts with `prefix`, of those that planned trials (`reproduce` and `audit` plan none) if there is one."""
-    rows = ledger.query(
-        "SELECT run FROM runs WHERE run >= :low AND run < :high ORDER BY planned = 0, started DESC LIMIT 1",
-        {"low": prefix, "high": prefix + "~"},
+    rows = ledger.query(  # not by < and >: which characters come after others depends on the server's locale
+        "SELECT run FROM runs WHERE substr(run, 1, :length) = :prefix ORDER BY planned = 0, started DESC LIMIT 1",
+        {"length": len(prefix), "prefix": prefix},
     ).to_pylist()
     if not rows:
         raise LedgerError(f"No run in {ledger.url} starts with {prefix!r}." if prefix else f"{ledger.url} holds no run yet.")

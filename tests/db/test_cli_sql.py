@@ -11,6 +11,8 @@ import pty
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,10 +20,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from db import open_ledger
+from db.errors import LedgerError
 from db.formats import write_rows
 from db.saved import saved_queries
 from db.testing import ENVIRONMENT, RUN, attempt, catalogue, trial, verdict
 from harness.cli.prompt import Shell, complete
+from harness.status import latest_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -101,6 +105,18 @@ def test_transfer(path: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["attempts"] == 3, done.stderr
     counts = json.loads(assay("db", "stats", "--json", db=tmp_path / "new.db").stdout)
     assert (counts["trial"], counts["attempt"]) == (4, 3)
+
+
+def test_a_run_is_found_by_its_first_characters_whatever_the_order_of_the_alphabet(new_url: Callable[[], str]) -> None:
+    """In most locales of PostgreSQL "~" comes before the letters; by code points it comes before "é"."""
+    with open_ledger(new_url()) as ledger:
+        for run in ("é-run", "other"):
+            ledger.start_run(replace(RUN, id=run), ENVIRONMENT)
+        assert latest_run(ledger, "é") == "é-run"
+        assert latest_run(ledger, "o") == "other"
+        assert latest_run(ledger) == "other"
+        with pytest.raises(LedgerError, match="No run in .* starts with 'r'"):
+            latest_run(ledger, "r")
 
 
 def test_prompt_on_a_terminal(path: Path, tmp_path: Path) -> None:
