@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -158,7 +158,8 @@ def _copy(source: Path, target: Path) -> Path:
     except (sqlite3.Error, OSError) as error:
         raise LedgerUnavailable(f"The backup {target} can't be written ({error}); free space or name another file with --to.") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder may be none, or read-only; the error that says so is on its way
+            draft.unlink()
     return target
 
 

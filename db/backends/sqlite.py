@@ -17,7 +17,7 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import QueuePool
 
 from db.backends.base import Backend, Row
-from db.backends.sqlite_file import connect, explain
+from db.backends.sqlite_file import connect, explain, unchanged
 from db.backends.sqlite_surface import SqliteSurface
 from db.errors import LedgerError, LedgerUnavailable
 from db.values import iso, typed
@@ -80,6 +80,11 @@ class SqliteBackend(Backend):
                 self._writer.rollback()  # SQLAlchemy's own view of it
                 if driver.in_transaction:
                     driver.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        with unchanged(self.path), super().read() as connection:
+            yield connection
 
     def dispose(self) -> None:
         if self._writer is not None:

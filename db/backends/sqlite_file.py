@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from db.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
@@ -12,8 +15,9 @@ BUSY_SECONDS = 60.0
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """A connection in SQLite's URI mode `mode` (ro, rw or rwc) with explicit transactions."""
-    uri = path.absolute().as_uri() + f"?mode={mode}"
+    """A connection in SQLite's URI mode `mode` (ro, rw or rwc) with explicit transactions; one that can only read, whatever the mode, when
+    the file is `frozen`."""
+    uri = path.absolute().as_uri() + ("?mode=ro&immutable=1" if frozen(path) else f"?mode={mode}")
     # isolation_level=None: the driver starts no transactions of its own, so BEGIN IMMEDIATE means what it says.
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=256)
     try:
@@ -26,6 +30,22 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def frozen(path: Path) -> bool:
+    """Whether the file can be read only as one that nobody changes: on a read-only file system, or in a folder of somebody else who is not
+    using it now, SQLite can't make the log that readers and writers share."""
+    log = path.with_name(path.name + "-wal")
+    return not os.access(path.parent, os.W_OK) and path.exists() and not (log.exists() and log.stat().st_size)
+
+
+@contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """Raises LedgerUnavailable at the end of the block when a frozen file was changed during it: what was read may be a mixture."""
+    before = path.stat() if frozen(path) else None
+    yield
+    if before is not None and ((now := path.stat()).st_mtime_ns, now.st_size) != (before.st_mtime_ns, before.st_size):
+        raise LedgerUnavailable(f"The ledger {path} was changed while it was read without its owner's log; run the same command again.")
 
 
 #: What SQLite says, and what it means to a person.

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from db.backends.sqlite_file import connect, explain
+from db.backends.sqlite_file import connect, explain, unchanged
 from db.errors import LedgerError, QueryRefused
 from db.surface import BATCH, Batch, Surface
 from db.views import VIEWS
@@ -127,7 +127,7 @@ class SqliteSurface(Surface):
     @contextmanager
     def _statement(self, sql: str, params: dict[str, Any] | None, timeout: float) -> Iterator[sqlite3.Cursor]:
         try:
-            with closing(guarded(self.path, time.monotonic() + timeout)) as connection:
+            with unchanged(self.path), closing(guarded(self.path, time.monotonic() + timeout)) as connection:
                 check(sql, params or {})
                 yield connection.execute(sql, params or {})
         except (sqlite3.Error, sqlite3.Warning, OverflowError, MemoryError, UnicodeEncodeError) as error:

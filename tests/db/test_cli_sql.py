@@ -115,7 +115,7 @@ def test_a_run_is_found_by_its_first_characters_whatever_the_order_of_the_alphab
         assert latest_run(ledger, "é") == "é-run"
         assert latest_run(ledger, "o") == "other"
         assert latest_run(ledger) == "other"
-        with pytest.raises(LedgerError, match="No run in .* starts with 'r'"):
+        with pytest.raises(LedgerError, match=r"No run in .* starts with 'r'"):
             latest_run(ledger, "r")
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from db import open_ledger
-from db.admin import vacuum
+from db import admin, open_ledger
+from db.bundle import export_bundle
 from db.errors import LedgerCorrupt, LedgerError, LedgerUnavailable, QueryRefused, SchemaMismatch
 from db.records import Curve, Environment
 from db.spool import Spool
@@ -91,7 +91,7 @@ def test_a_truncated_file_is_reported_as_damaged(tmp_path: Path, sqlite_template
     with open_ledger(path) as ledger:
         trials = start(ledger, 300)
         ledger.record([attempt(item, {f"m{index}": 1.0 for index in range(20)}) for item in trials], [ENVIRONMENT])
-    vacuum(path)
+    admin.vacuum(path)
     for leftover in tmp_path.glob("cut.db-*"):
         leftover.unlink()
     os.truncate(path, int(path.stat().st_size * fraction))
@@ -131,6 +131,44 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting a tmpfs is not permitted here")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_ledger_on_a_read_only_file_system_can_be_read_and_copied(small_disk: Path, tmp_path: Path) -> None:
+    path = small_disk / "ledger.db"
+    with open_ledger(path, create=True) as ledger:
+        trials = start(ledger, 3)
+        ledger.record([attempt(trials[0])], [ENVIRONMENT])
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with open_ledger(path, read_only=True) as reader:
+        assert reader.query("SELECT count(*) AS n FROM trials").to_pylist() == [{"n": 3}]
+    assert admin.current(path).revision == admin.HEAD
+    assert admin.stats(path)["trial"] == 3
+    with open_ledger(path) as ledger:
+        assert ledger.statuses([trials[0].key])[trials[0].key].state == "done"
+        assert export_bundle(ledger, tmp_path / "bundle")["trials"] == 3  # type: ignore[arg-type]
+        with pytest.raises(LedgerUnavailable, match="can't be written; check the permissions"):
+            ledger.record([attempt(trials[1])], [ENVIRONMENT])
+    with open_ledger(admin.backup(path, tmp_path / "copy.db")) as copy:
+        assert copy.record([attempt(trials[1])], [ENVIRONMENT]) == 1
+    for refused in (lambda: admin.backup(path), lambda: admin.vacuum(path), lambda: open_ledger(small_disk / "new.db", create=True)):
+        with pytest.raises(LedgerUnavailable, match=r"can't be written|is not writable"):
+            refused()
+
+
+def test_a_frozen_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may not write beside a ledger reads it without the log that its owner, who has just come back, shares with others."""
+    path = tmp_path / "ledger.db"
+    with open_ledger(path, create=True) as owner:
+        trials = start(owner, 2)
+    with open_ledger(path, read_only=True) as reader, monkeypatch.context() as patch:
+        patch.setattr("db.backends.sqlite_file.frozen", lambda path: True)
+        pieces = reader.surface.batches("SELECT trial FROM trials", None, 60, 1)  # type: ignore[union-attr]
+        next(pieces)
+        patch.undo()
+        with open_ledger(path) as again:
+            again.record([attempt(trials[0])], [ENVIRONMENT])
+        with pytest.raises(LedgerUnavailable, match="changed while it was read"):
+            list(pieces)
 
 
 def test_a_full_disk_loses_nothing(small_disk: Path, tmp_path: Path) -> None:
