@@ -62,9 +62,12 @@ class FixtureGate:
                 self._release(waiting)
 
     def retry(self, item: Item, outcome: Outcome, worker: str, external: bool) -> bool:
-        """A build did not succeed: whether it is tried again (it is released then)."""
+        """A build did not succeed: whether it is tried again (it is released then), or need not be, because another one did."""
         assert item.fixture is not None
-        if decide(self._states[item.fixture.key].history, outcome, worker, external).state != "pending":
+        state = self._states.get(item.fixture.key)
+        if state is None:
+            return True
+        if decide(state.history, outcome, worker, external).state != "pending":
             return False
         self._release(item)
         return True

@@ -305,7 +305,10 @@ class _Scheduler:
         item = running.items[event.unit]
         if item.fixture is not None:
             result = event.results[0]
-            self._fixture_ended(item, result.outcome, result.error, event.seconds, event.worker)
+            if (
+                not late or result.outcome == "ok"
+            ):  # that a worker believed dead failed to build it says nothing of the build that replaced it
+                self._fixture_ended(item, result.outcome, result.error, event.seconds, event.worker)
             return
         share = len(item.trials)
         seconds, cpu_seconds = event.seconds / share, event.cpu_seconds / share
@@ -348,8 +351,8 @@ class _Scheduler:
             self._startable += sum(len(item.trials) for item in back)
 
     def _count_barren(self, event: CallEnded) -> None:
-        if event.lost != "worker_lost" or event.unit is not None:
-            return
+        if event.lost != "worker_lost" or event.unit is not None or event.unwatched:
+            return  # of a lost node's calls, dozens at a time, nobody knows whether they had begun
         self._barren += 1
         if self._barren >= BARREN_LOSSES:
             raise EngineError(

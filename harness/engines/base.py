@@ -116,6 +116,7 @@ class CallEnded:
     started: datetime | None = None  #: when the culprit unit began
     finished: datetime | None = None
     external: bool = False  #: the worker was taken away (SIGKILL, lost node) rather than brought down by what it executed
+    unwatched: bool = False  #: whoever watched the worker is gone, too (an actor, a node): what it had begun is not known
 
 
 Event = UnitDone | CallEnded

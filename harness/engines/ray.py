@@ -293,7 +293,7 @@ class RayEngine:
             actor.owed |= actor.calls.keys()
         for index, (number, call) in enumerate(actor.calls.items()):
             unit = 0 if index == 0 and len(call.units) == 1 else None
-            self._events.append(CallEnded(number, "ray actor", "worker_lost", unit, detail, external=True))
+            self._events.append(CallEnded(number, "ray actor", "worker_lost", unit, detail, external=True, unwatched=True))
         actor.calls.clear()
 
     def _watch(self) -> None:
