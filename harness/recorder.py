@@ -98,14 +98,17 @@ class Recorder:
         self._spool.write(self._attempts, list(self._environments.values()))
         self._clear()
 
-    def close(self) -> bool:
-        """Commit the rest; False when attempts stay in the spool (the next run ingests them). Raises LedgerUnavailable when they can't
-        even be spooled."""
+    def close(self) -> None:
+        """Commit the rest, or leave it in the spool (see `spooling`). Raises LedgerUnavailable when it can't even be spooled."""
         self._retry_at = None if self._retry_at is None else self._clock()
         self._store()
         if self._retry_at is not None:
             self._reach()
-        return self._retry_at is None
+
+    @property
+    def spooling(self) -> bool:
+        """Whether attempts wait in the spool, because the ledger can't be written; the next run ingests what is left there."""
+        return self._retry_at is not None
 
     def _reach(self) -> None:
         try:
@@ -117,9 +120,7 @@ class Recorder:
 
     def _drain_spool(self) -> None:
         if self._retry_at is not None:
-            self.recorded += self._spool.ingest(self._ledger)
-            for path, reason in self._spool.take_rejected():
-                self._on_trouble(f"{reason} It is set aside as {path}.")
+            self.recorded += ingest(self._spool, self._ledger, self._on_trouble)
 
     def _lost(self, error: LedgerUnavailable) -> None:
         if self._retry_at is None:
@@ -136,3 +137,13 @@ class Recorder:
         if self._retry_at is None:
             self._known.update(self._environments)
             self._environments.clear()
+
+
+def ingest(spool: Spool, ledger: Ledger, on_trouble: Callable[[str], None]) -> int:
+    """Bring what waits in the spool to the ledger; returns how many attempts were new. `on_trouble` gets a sentence for each file that was
+    set aside instead. Raises what the ledger raises."""
+    try:
+        return spool.ingest(ledger)
+    finally:
+        for path, reason in spool.take_rejected():
+            on_trouble(f"{reason} It is set aside as {path}.")

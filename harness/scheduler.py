@@ -7,6 +7,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,22 +127,19 @@ class _Scheduler:
         self._enqueue()
         self._leases.free_the_dead()
         gc.freeze()  # the plan lives until the end: looking for garbage in it, again and again, made each of 10^5 trials a third dearer
-        try:
+        with ExitStack() as leaving:  # last in, first out: results are safe before workers are ended, which takes seconds and may fail
+            leaving.callback(gc.unfreeze)
+            leaving.callback(self._leases.release)
+            leaving.callback(self._engine.stop)
+            leaving.callback(self._recorder.close)
             self._engine.start(self._settings, list(self._queues) or [Shape()])
             while self._step():
                 pass
-        finally:
-            self._engine.stop()
-            try:
-                in_ledger = self._recorder.close()
-            finally:
-                self._leases.release()
-                gc.unfreeze()
         ended = self._settler
         left = self._left()
         interrupted = self._stop.is_set() and left > 0
         seconds = time.monotonic() - self._began
-        return Summary(dict(ended.attempts), ended.done, ended.failed, left, interrupted, seconds, spooled=not in_ledger)
+        return Summary(dict(ended.attempts), ended.done, ended.failed, left, interrupted, seconds, self._recorder.spooling)
 
     def _left(self) -> int:
         return len(self._plan.todo) - self._settler.done - self._settler.failed

@@ -319,11 +319,10 @@ def spool_folder(db: str) -> str:
 
 def _ingest_spool(ledger: Ledger, db: str) -> None:
     from db.spool import Spool
+    from harness.recorder import ingest
 
     spool = Spool(spool_folder(db))
-    number = spool.ingest(ledger)
-    for path, reason in spool.take_rejected():
-        stderr().print(f"{reason} It is set aside as {path}.", style="yellow", markup=False, soft_wrap=True)
+    number = ingest(spool, ledger, lambda trouble: stderr().print(trouble, style="yellow", markup=False, soft_wrap=True))
     if number:
         stderr().print(f"{number} attempts that an earlier run could not store were taken from {spool.folder}.")
 

@@ -77,6 +77,21 @@ def test_workers_that_die_before_they_begin_anything_end_the_run_with_a_sentence
     assert bench.states(toy_plan(toys("ok", range(2)))) == {"pending": 2}, "what was leased is given back"
 
 
+def test_results_are_in_the_ledger_before_workers_are_ended(bench):
+    """Which takes seconds, in which the coordinator may be killed, and may fail."""
+    engine, seen = Scripted(lambda calls: done(calls[-1])), []
+
+    def stop():
+        seen.append(bench.states(plan))
+        raise RuntimeError("the cluster does not let us go")
+
+    engine.stop = stop  # type: ignore[method-assign]
+    plan = toy_plan(toys("ok", range(5)))
+    with pytest.raises(RuntimeError, match="does not let us go"):
+        bench.run(plan, engine=engine)
+    assert seen == [{"done": 5}]
+
+
 @pytest.mark.parametrize("second", ["ok", "error"])
 @pytest.mark.parametrize("first", ["ok", "error"])
 def test_a_fixture_that_two_workers_build_is_there_when_one_of_them_succeeds(bench, first, second):

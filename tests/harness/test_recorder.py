@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from datetime import UTC, datetime
 
 import pytest
 
 from db import open_ledger
-from db.errors import LedgerCorrupt, LedgerUnavailable
+from db.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 from db.records import Attempt
 from db.spool import Spool
 from harness.cli.run import spool_folder
-from harness.recorder import RETRY_SECONDS, Recorder
+from harness.recorder import RETRY_SECONDS, Recorder, ingest
 from tests.harness.toys import start_run, toy_plan, toys
 
 ENVIRONMENT = {"python": "3", "packages": {}}
@@ -69,7 +70,8 @@ def test_a_group_is_committed_by_size(ledger, plan, tmp_path):
     for number in range(25):
         add(recorder, plan, number)
     assert (flaky.commits, accepted(ledger), recorder.recorded) == (2, 20, 20)
-    assert recorder.close()
+    recorder.close()
+    assert not recorder.spooling
     assert (flaky.commits, accepted(ledger)) == (3, 25)
 
 
@@ -111,7 +113,8 @@ def test_what_stays_in_the_spool_is_ingested_by_the_next_run(ledger, plan, tmp_p
     flaky.there = False
     for number in range(7):
         add(recorder, plan, number)
-    assert not recorder.close()
+    recorder.close()
+    assert recorder.spooling
     assert accepted(ledger) == 0
     assert Spool(tmp_path / "spool").ingest(ledger) == 7
     assert accepted(ledger) == 7
@@ -130,7 +133,8 @@ def test_without_ledger_and_without_spool_results_wait_in_memory(ledger, plan, t
     flaky.there = True
     clock[0] += RETRY_SECONDS
     os.unlink(tmp_path / "spool")
-    assert recorder.close()
+    recorder.close()
+    assert not recorder.spooling
     assert accepted(ledger) == 6
 
 
@@ -146,7 +150,7 @@ def test_what_ends_the_run_does_not_end_what_it_measured(ledger, plan, tmp_path,
     flaky.record = fail
     with pytest.raises(type(error)):
         recorder.flush()
-    assert recorder.close(), "nothing is left to store"
+    recorder.close()  # nothing is left to store
     assert Spool(tmp_path / "spool").ingest(ledger) == 4
 
 
@@ -167,6 +171,22 @@ def test_ledgers_do_not_share_a_spool():
     assert len({spool_folder(url) for url in urls}) == len(urls)
     assert spool_folder("sqlite:///a.db") == spool_folder("a.db") == "a.db.spool"
     assert spool_folder("postgresql://ann:one@host/a") == spool_folder("postgresql://ann:two@host/a")
+def test_a_group_that_the_ledger_refuses_ends_the_run_but_is_kept_and_named(ledger, plan, tmp_path):
+    recorder, _, _, _ = make_recorder(ledger, tmp_path)
+    for number in range(3):
+        add(recorder, plan, number)
+    recorder.add(dataclasses.replace(recorder._attempts[0], id="a3", trial="f" * 64))
+    with pytest.raises(LedgerError, match="was never submitted"):
+        recorder.flush()
+    recorder.close()
+    spool, said = Spool(tmp_path / "spool"), []
+    assert len(spool.files()) == 1
+    assert ingest(spool, ledger, said.append) == 0
+    (aside,) = (tmp_path / "spool").glob("*.rejected")
+    assert len(said) == 1
+    assert "was never submitted" in said[0]
+    assert f"It is set aside as {aside}." in said[0]
+    assert len(spool.read(aside)[0]) == 4
 
 
 def test_an_environment_is_hashed_by_its_content(ledger, tmp_path):
