@@ -355,6 +355,7 @@ def _settings(options: RunOptions) -> EngineSettings:
 
 
 def _execute(plan: Plan, ledger: Ledger, engine: Engine, options: RunOptions, budget: Budget) -> Summary:
+    from db.errors import LedgerUnavailable
     from db.records import Environment, Run
     from db.spool import Spool
     from harness.identity import content_key
@@ -385,6 +386,9 @@ def _execute(plan: Plan, ledger: Ledger, engine: Engine, options: RunOptions, bu
         status = "interrupted" if summary.interrupted else "incomplete" if summary.left else "complete"
     finally:
         ledger.finish_run(run_id, status)
+    if summary.spooled:
+        where = spool_folder(options.db)
+        raise LedgerUnavailable(f"The ledger could not be written at the end: results wait in {where}, and the same command takes them in.")
     return summary
 
 
