@@ -20,7 +20,8 @@ class Ledger(ABC):
     Thread-safety: one Ledger object belongs to one thread; open another for another thread or process (any number may share a database).
     Ownership: the coordinator that opened it closes it; workers never open one.
     Errors: every method raises LedgerUnavailable when the database can't be reached or written (nothing was changed then), LedgerCorrupt
-    when it is damaged, SchemaMismatch when it belongs to another version of the code.
+    when it is damaged, SchemaMismatch when it belongs to another version of the code, and plain LedgerError for what no ledger holds, such
+    as an unknown outcome or a number beyond 64 bits (nothing was changed then either).
     """
 
     url: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -171,6 +172,8 @@ def _store_curves(
     metric_ids = dictionaries.metrics(connection, wanted, "step")
     points: list[Row] = []
     for identity, (attempt, item) in enumerate(zip(attempts, stored, strict=True), first):
+        if len({curve.metric for curve in attempt.curves}) < len(attempt.curves):
+            raise LedgerError(f"Attempt {attempt.id} has two curves of one metric; put all steps into one.")
         for curve in attempt.curves:
             _check_steps(curve, attempt)
             metric_id = metric_ids[item.trial.task, curve.metric]
@@ -228,6 +231,10 @@ def _advance(trial: _Trial, attempt: Attempt, identity: int, accept: bool) -> No
 
 def _attempt_row(backend: Backend, attempt: Attempt, identity: int, trial: _Trial, run: int, accept: bool, environment: int | None) -> Row:
     time = backend.time
+    if not math.isfinite(attempt.seconds + attempt.cpu_seconds):
+        raise LedgerError(
+            f"Attempt {attempt.id} took {attempt.seconds} s and {attempt.cpu_seconds} s of CPU; durations are finite numbers."
+        )
     return (
         identity,
         attempt.id,
@@ -251,5 +258,6 @@ def _attempt_row(backend: Backend, attempt: Attempt, identity: int, trial: _Tria
 def _check_steps(curve: Curve, attempt: Attempt) -> None:
     if len(curve.steps) != len(curve.values):
         raise LedgerError(f"Curve {curve.metric} of attempt {attempt.id} has {len(curve.steps)} steps but {len(curve.values)} values.")
-    if not all(low < high for low, high in pairwise(curve.steps)) or not all(float(step) - float(step) == 0 for step in curve.steps[:1]):
+    ends = (*curve.steps[:1], *curve.steps[-1:])
+    if not all(low < high for low, high in pairwise(curve.steps)) or not all(math.isfinite(step) for step in ends):
         raise LedgerError(f"Curve {curve.metric} of attempt {attempt.id} has steps that are not strictly increasing finite numbers.")

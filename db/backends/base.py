@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
 
+from db.errors import LedgerError
+
 if TYPE_CHECKING:
     import pyarrow
     from sqlalchemy import Connection, Engine
 
-    from db.errors import LedgerError
     from db.points import Points
     from db.surface import Surface
 
@@ -119,6 +120,8 @@ class Backend(ABC):
             if known is None:
                 raise
             raise known from error
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise LedgerError(f"The ledger {self.url} can't hold what it was given: {error}.") from error
 
     @contextmanager
     def write(self, exclusive: bool = True) -> Iterator[Connection]:

@@ -28,6 +28,8 @@ def explain(url: str, error: Exception) -> LedgerError | None:
         return LedgerUnavailable(
             f"The database of {url} does not exist ({text}); make it with `createdb`, then run the same command again."
         )
+    if isinstance(error, psycopg.IntegrityError | psycopg.DataError):
+        return LedgerError(f"The ledger {url} refuses what it was given: {text}.")
     if isinstance(error, psycopg.errors.DuplicateTable):
         return LedgerUnavailable(
             f"The database of {url} holds something else under a name of the ledger's ({text}); name another database."

@@ -68,6 +68,8 @@ def explain(path: Path, error: Exception) -> LedgerError | None:
             f"The ledger {path} is damaged or not a SQLite file ({text}); restore a backup (`assay db backup` makes them) or name another "
             "ledger with --db."
         )
+    if isinstance(error, sqlite3.IntegrityError):
+        return LedgerError(f"The ledger {path} refuses what it was given: {text}.")
     if isinstance(error, sqlite3.OperationalError):
         for word, why in UNAVAILABLE.items():
             if word in text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from statistics import fmean, stdev
 from typing import Any
@@ -159,6 +160,13 @@ class ResultConformance(Conformance):
             ({"started": datetime(2026, 1, 1)}, "without a time zone"),
             ({"curves": [Curve("path", [1, 1], [1, 2])]}, "strictly increasing"),
             ({"curves": [Curve("path", [1, 2], [1])]}, "2 steps but 1 values"),
+            ({"curves": [Curve("path", [1, math.inf], [1, 2])]}, "strictly increasing finite"),
+            ({"curves": [Curve("path", [1, 2], [1, 2]), Curve("path", [3], [3])]}, "two curves of one metric"),
+            ({"seconds": math.nan}, "durations are finite"),
+            ({"cpu_seconds": math.inf}, "durations are finite"),
+            ({"outcome": "great", "next_state": "failed"}, "refuses what it was given"),
+            ({"block": 2**70}, "given"),
+            ({"metrics": {"loss": 10**400}}, "can't hold what it was given: int too large"),
         ],
     )
     def test_senseless_attempts_are_refused(self, started: Ledger, change: dict[str, Any], complaint: str) -> None:
