@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -16,6 +17,8 @@ Row = tuple[Any, ...]
 Format = Literal["table", "csv", "json", "markdown", "parquet", "arrow"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 BINARY = ("parquet", "arrow")
+#: Categories of characters that move the cursor, change colours or the direction of what surrounds them, or are none.
+UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 #: Characters of one cell in the format for terminals; the others keep everything.
 WIDTH = 60
 
@@ -68,6 +71,8 @@ def _text(names: Sequence[str], rows: Sequence[Row], width: int | None) -> str:
     def shown(value: Any) -> str:
         text = f"{value:.6g}" if isinstance(value, float) and width is not None else cell(value)
         text = text.replace("\n", "⏎").replace("\r", "").replace("\t", " ")
+        if not text.isprintable():  # errors and output of trials may hold terminal escapes
+            text = "".join("\ufffd" if unicodedata.category(character) in UNSEEN else character for character in text)
         return text if width is None or cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 
     columns = list(zip(*rows, strict=True)) or [()] * len(names)
@@ -97,9 +102,11 @@ def _csv(names: Sequence[str], rows: Sequence[Row], sink: BinaryIO) -> None:
 
 
 def _json(names: Sequence[str], rows: Sequence[Row], sink: BinaryIO) -> None:
-    separator = b"[\n"
+    from db.tables import distinct
+
+    separator, keys = b"[\n", distinct(names)
     for row in rows:
-        record = {name: json_value(value) for name, value in zip(names, row, strict=True)}
+        record = {name: json_value(value) for name, value in zip(keys, row, strict=True)}
         sink.write(separator + json.dumps(record, ensure_ascii=False, allow_nan=False).encode())
         separator = b",\n"
     sink.write(b"[]\n" if separator == b"[\n" else b"\n]\n")

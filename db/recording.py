@@ -232,9 +232,7 @@ def _advance(trial: _Trial, attempt: Attempt, identity: int, accept: bool) -> No
 def _attempt_row(backend: Backend, attempt: Attempt, identity: int, trial: _Trial, run: int, accept: bool, environment: int | None) -> Row:
     time = backend.time
     if not math.isfinite(attempt.seconds + attempt.cpu_seconds):
-        raise LedgerError(
-            f"Attempt {attempt.id} took {attempt.seconds} s and {attempt.cpu_seconds} s of CPU; durations are finite numbers."
-        )
+        raise LedgerError(f"Attempt {attempt.id} took {attempt.seconds} s, {attempt.cpu_seconds} s of CPU; durations are finite numbers.")
     return (
         identity,
         attempt.id,

@@ -31,11 +31,14 @@ def user_folder() -> Path:
 
 
 def saved_queries() -> dict[str, SavedQuery]:
-    """All saved queries by name."""
+    """All saved queries by name. QueryRefused names a file that can't be read."""
     found = {}
     for folder, origin in ((PACKAGE_FOLDER, "assay"), (user_folder(), "")):
         for path in sorted(folder.glob("*.sql")) if folder.is_dir() else []:
-            text = path.read_text(encoding="utf-8")
+            try:
+                text = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise QueryRefused(f"The saved query {path} can't be read ({error}); mend or remove it.") from None
             first = text.lstrip().split("\n", 1)[0]
             doc = first.removeprefix("--").strip() if first.startswith("--") else ""
             found[path.stem] = SavedQuery(path.stem, doc, text, origin or str(path))

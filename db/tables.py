@@ -29,12 +29,12 @@ def to_arrow(names: Sequence[str], rows: Sequence[Sequence[Any]], sql: str) -> p
     """An Arrow table of `rows`, which `sql` returned.
 
     A public column keeps its documented type even when it is empty or all NULL; others take the type of their
-    values, text when the values are mixed. Equal names get suffixes (`_2`, …), because a table needs distinct ones."""
+    values, text when the values are mixed. Equal names get suffixes, because a table needs distinct ones."""
     import pyarrow as pa
 
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
     arrays = [_array(column, documented_type(name, sql)) for name, column in zip(names, columns, strict=True)]
-    return pa.table(arrays, names=_distinct(names))
+    return pa.table(arrays, names=distinct(names))
 
 
 def _array(values: Sequence[Any], documented: pyarrow.DataType | None) -> pyarrow.Array:
@@ -58,7 +58,8 @@ def _array(values: Sequence[Any], documented: pyarrow.DataType | None) -> pyarro
     return array.cast(pa.string()) if pa.types.is_null(array.type) else array
 
 
-def _distinct(names: Sequence[str]) -> list[str]:
+def distinct(names: Sequence[str]) -> list[str]:
+    """The names, with suffixes (`_2`, …) where one comes again."""
     seen: dict[str, int] = {}
     result = []
     for name in names:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from db.errors import LedgerError, QueryRefused
+from db.formats import json_value
 from harness.errors import EXIT_BAD_INPUT, EXIT_BUDGET_SPENT, EXIT_UNAVAILABLE, HarnessError
 from harness.pipes import abandoned, silence
 
@@ -76,5 +77,5 @@ def _console(stderr: bool, width: int | None) -> Console:
 def print_json(value: Any, indent: int | None = 2) -> None:
     """One JSON document on stdout."""
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    json.dump(value, sys.stdout, indent=indent, ensure_ascii=not utf8, default=str)
+    json.dump(value, sys.stdout, indent=indent, ensure_ascii=not utf8, default=json_value)
     sys.stdout.write("\n")

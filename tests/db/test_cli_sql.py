@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from db import open_ledger
-from db.errors import LedgerError
+from db.errors import LedgerError, QueryRefused
 from db.formats import write_rows
 from db.saved import saved_queries
 from db.testing import ENVIRONMENT, RUN, attempt, catalogue, trial, verdict
@@ -176,6 +176,39 @@ def test_users_saved_queries_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (saved_queries()["runs"].doc, saved_queries()["runs"].origin) == ("mine", str(tmp_path / "assay" / "queries" / "runs.sql"))
 
 
+def test_a_saved_query_that_can_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "assay" / "queries").mkdir(parents=True)
+    (tmp_path / "assay" / "queries" / "latin.sql").write_bytes(b"-- \xe9\nSELECT 1")
+    with pytest.raises(QueryRefused, match=r"latin\.sql can't be read"):
+        saved_queries()
+
+
+@pytest.mark.parametrize(
+    ("query", "params", "sentence"),
+    [
+        ("SELECT '\udcff'", None, "surrogates not allowed"),
+        ("SELECT :x AS x", {"x": "\udcff"}, "surrogates not allowed"),
+        ("SELECT 1\0", None, "null character"),
+        ("SELECT :x AS x", None, "parameter"),
+        ("SELECT :x AS x", {"y": 1}, "parameter"),
+    ],
+)
+def test_senseless_queries_get_one_sentence(
+    new_url: Callable[[], str], query: str, params: dict[str, object] | None, sentence: str
+) -> None:
+    with open_ledger(new_url(), read_only=True) as ledger, pytest.raises(QueryRefused, match=sentence) as caught:
+        ledger.query(query, params)
+    assert str(caught.value).endswith(".")
+    assert not str(caught.value).endswith("..")
+
+
+def test_any_time_limit_is_fine(new_url: Callable[[], str]) -> None:
+    with open_ledger(new_url(), read_only=True) as ledger:
+        for timeout in (math.inf, 1e15, 60.0):
+            assert ledger.surface.rows("SELECT 1 AS one", None, timeout) == (["one"], [(1,)])  # type: ignore[union-attr]
+
+
 ROWS = [(1, 0.1, 'a|b\n"c",é', None), (2, math.inf, "", "x"), (3, -5e-324, "␀", "y")]
 
 
@@ -195,3 +228,22 @@ def test_formats_keep_every_value() -> None:
     assert len(written["table"].decode().splitlines()) == 5
     for format in ("csv", "json", "markdown", "parquet", "arrow", "table"):
         write_rows(["n"], [], format, io.BytesIO())
+
+
+def test_columns_of_one_name_are_all_written() -> None:
+    written = {}
+    for format in ("json", "arrow", "parquet", "csv"):
+        sink = io.BytesIO()
+        write_rows(["a", "b", "a"], [(1, 2, 3)], format, sink)
+        written[format] = sink.getvalue()
+    expected = {"a": 1, "b": 2, "a_2": 3}
+    assert json.loads(written["json"]) == pa.ipc.open_stream(written["arrow"]).read_all().to_pylist() == [expected]
+    assert pq.read_table(io.BytesIO(written["parquet"])).to_pylist() == [expected]
+    assert written["csv"] == b"a,b,a\n1,2,3\n"
+
+
+def test_a_table_holds_no_terminal_escapes() -> None:
+    for width in (None, 60):
+        sink = io.BytesIO()
+        write_rows(["error"], [("\x1b]0;title\x07\x1b[31mred\u202e é 𝛼 ␀ 表",)], "table", sink, width)
+        assert sink.getvalue().decode().splitlines()[2] == "\ufffd]0;title\ufffd\ufffd[31mred\ufffd é 𝛼 ␀ 表"
