@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
 import shlex
@@ -35,7 +36,7 @@ EngineName = Literal["ray", "process", "inline"]
 
 EngineOption = Annotated[EngineName, typer.Option(help="Where trials execute.")]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Workers at the same time [default: what the machine carries].")]
-AddressOption = Annotated[str | None, typer.Option(help="Address of an existing Ray cluster.")]
+AddressOption = Annotated[str | None, typer.Option(help="Address of an existing Ray cluster [default: RAY_ADDRESS, else none].")]
 DeviceOption = Annotated[Literal["cpu", "cuda"], typer.Option(help="Device that tasks use.")]
 BudgetOption = Annotated[str | None, typer.Option(help="Stop starting trials after this time, e.g. 30m.")]
 
@@ -130,12 +131,21 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run a suite: only trials that the ledger lacks. With --json, stdout carries one event per line."""
-    options = RunOptions(db, engine, workers, address, device, as_json, tuple(tag or ()))
+    options = RunOptions(db, engine, workers, _cluster(engine, address), device, as_json, tuple(tag or ()))
     loaded, again = load(suite), Retry() if retry_failed else None
     allowed = _budget(loaded, budget, max_trials)
     if until_resolved:
         raise typer.Exit(_run_until_resolved(loaded, options, allowed, again, max_seeds, resolve))
     raise typer.Exit(run_suite(loaded, options, allowed, again).code)
+
+
+def _cluster(engine: EngineName, address: str | None) -> str | None:
+    """The Ray cluster that --address or Ray's own variable names; None: trials execute on this machine."""
+    if engine == "ray":
+        return address or os.environ.get("RAY_ADDRESS") or None
+    if address:
+        raise typer.BadParameter(f"the engine {engine} uses this machine only; a cluster needs --engine ray.", param_hint="--address")
+    return None
 
 
 def load(suite: str) -> LoadedSuite:
@@ -163,7 +173,7 @@ def retry(
 
     if unknown := sorted(set(outcome or ()) - set(OUTCOMES) - {"quarantined"}):
         raise typer.BadParameter(f"{unknown[0]!r} is no outcome; outcomes are {', '.join(OUTCOMES)}, quarantined.", param_hint="--outcome")
-    options = RunOptions(db, engine, workers, address, device, as_json, tuple(tag or ()))
+    options = RunOptions(db, engine, workers, _cluster(engine, address), device, as_json, tuple(tag or ()))
     loaded = load(suite)
     again = Retry(frozenset(outcome) if outcome else None, timeout, only=True)
     raise typer.Exit(run_suite(loaded, options, _budget(loaded, budget, None), again).code)

@@ -58,6 +58,7 @@ class Connection(threading.Thread):
                 self._ray.init(address=settings.address, **common)
             else:
                 self._ray.init(
+                    address="local",  # without it RAY_ADDRESS would count
                     num_cpus=settings.workers or len(os.sched_getaffinity(0)),
                     object_store_memory=_OBJECT_STORE_BYTES,
                     include_dashboard=False,

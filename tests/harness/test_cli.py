@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import EXIT_TRIALS_LEFT
+from tests.db.conftest import Server
 
 HERE = Path(__file__).parent
 PLAN_PLUGIN, TOY_PLUGIN = HERE / "plan_plugin.py", HERE / "toy_plugin.py"
@@ -204,6 +205,18 @@ def done_trials(assay: Shell) -> int:
         return int(assay.rows("SELECT COUNT(*) FROM trials WHERE state = 'done'")[0][0])  # type: ignore[call-overload]
     except sqlite3.OperationalError:
         return 0
+
+
+def test_a_cluster_is_named_by_option_or_by_rays_variable_and_only_ray_has_one(assay: Shell) -> None:
+    suite = assay.suite(ADD)
+    refused = assay("run", suite, "--engine", "process", "--address", "127.0.0.1:1")
+    assert refused.returncode == 2
+    assert "a cluster needs --engine ray" in " ".join(refused.stderr.replace("│", " ").split())
+    assay.environment["RAY_ADDRESS"] = "127.0.0.1:1"
+    nobody = assay("run", suite)
+    assert nobody.returncode == 3
+    assert "Nothing answers at 127.0.0.1:1" in nobody.stderr
+    assert assay("run", suite, "--engine", "process").returncode == 0
 
 
 @pytest.mark.parametrize("engine", ["process", "ray"])
