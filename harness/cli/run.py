@@ -102,6 +102,18 @@ class Retry:
     timeout: str | None = None
     only: bool = False  #: run nothing else
 
+    def limit(self, before: float) -> float:
+        """The new limit in seconds, given the old one. Raises BadParameter."""
+        from harness.units import parse_duration
+
+        if self.timeout is None:
+            return before
+        try:
+            factor = re.fullmatch(r"(\d+(?:\.\d+)?)x", self.timeout)
+            return before * float(factor[1]) if factor and float(factor[1]) else parse_duration(self.timeout)
+        except ValueError as error:
+            raise typer.BadParameter(f"{error}, or a factor such as 2x", param_hint="--timeout") from None
+
 
 def register(app: typer.Typer) -> None:
     app.command()(run)
@@ -176,6 +188,7 @@ def retry(
     options = RunOptions(db, engine, workers, _cluster(engine, address), device, as_json, tuple(tag or ()))
     loaded = load(suite)
     again = Retry(frozenset(outcome) if outcome else None, timeout, only=True)
+    again.limit(1.0)  # a mistake shows before the ledger is changed
     raise typer.Exit(run_suite(loaded, options, _budget(loaded, budget, None), again).code)
 
 
@@ -226,9 +239,12 @@ def run_suite(
             store.require_writable()
         if not plan.todo:
             failed = f", {len(plan.failed)} failed earlier (--retry-failed tries them again)" if plan.failed else ""
-            console.print(f"{loaded.suite.name}: nothing to do, {len(plan.done)} of {len(plan.trials)} trials are done{failed}.")
+            left = len(plan.trials) - len(plan.done) - len(plan.failed)  # there are none, unless only failed ones were to be run
+            rest = f", {left} left to `assay run`" if left else ""
+            nothing = "no failed trial to try again" if retry is not None and retry.only else "nothing to do"
+            console.print(f"{loaded.suite.name}: {nothing}, {len(plan.done)} of {len(plan.trials)} trials are done{failed}{rest}.")
             if options.as_json:
-                _print_summary(len(plan.trials), len(plan.done), len(plan.failed), 0)
+                _print_summary(len(plan.trials), len(plan.done), len(plan.failed), left)
             return Ended(EXIT_FAILED_TRIALS if plan.failed else 0)
         tagged = replace(options, tags=(*loaded.suite.tags, *options.tags))
         summary = _execute(plan, ledger, engine, tagged, budget)
@@ -291,17 +307,9 @@ def _reopen(ledger: Ledger, plan: Plan, retry: Retry) -> frozenset[str]:
 
 def _with_retries(plan: Plan, retry: Retry, reopened: frozenset[str]) -> Plan:
     """The plan with new time limits for reopened trials, and (with `only`) nothing but them."""
-    from harness.units import parse_duration
 
     def limited(planned: PlannedTrial) -> PlannedTrial:
-        if retry.timeout is None or planned.trial.key not in reopened:
-            return planned
-        try:
-            factor = re.fullmatch(r"(\d+(?:\.\d+)?)x", retry.timeout)
-            timeout = planned.timeout * float(factor[1]) if factor and float(factor[1]) else parse_duration(retry.timeout)
-        except ValueError as error:
-            raise typer.BadParameter(f"{error}, or a factor such as 2x", param_hint="--timeout") from None
-        return replace(planned, timeout=timeout)
+        return replace(planned, timeout=retry.limit(planned.timeout)) if planned.trial.key in reopened else planned
 
     todo = [limited(planned) for planned in plan.todo if not retry.only or planned.trial.key in reopened]
     needed = {key for planned in todo for key in planned.fixtures}

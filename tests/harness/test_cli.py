@@ -177,10 +177,15 @@ def test_retry_gives_timeouts_a_longer_limit_and_leaves_other_failures_alone(ass
     slow = "{method: ok, params: {seconds: 1.5}}"
     body = f"seeds: 1\ntimeout: 1s\ntasks: [{{task: toy/single, methods: [{slow}, {{method: bad, params: {{how: raises}}}}]}}]\n"
     suite = assay.suite(body, TOY_PLUGIN)
+    early = assay("retry", suite, "--json")
+    assert "mine: no failed trial to try again, 0 of 2 trials are done, 2 left to `assay run`." in early.stderr
+    assert json.loads(early.stdout) == {"event": "summary", "planned": 2, "done": 0, "failed": 0, "left": 2}
     assert assay("run", suite, "--engine", "process").returncode == 5
-    wrong = assay("retry", suite, "--outcome", "slow")
-    assert wrong.returncode == 2
-    assert "'slow' is no outcome" in wrong.stderr
+    for option, value, sentence in (("--outcome", "slow", "'slow' is no outcome"), ("--timeout", "2y", "'2y' is not a duration")):
+        wrong = assay("retry", suite, option, value)
+        assert wrong.returncode == 2
+        assert sentence in wrong.stderr
+        assert assay.rows("SELECT DISTINCT state FROM trials") == [("failed",)], "a mistake changes nothing"
     again = assay("retry", suite, "--engine", "process", "--outcome", "timeout", "--timeout", "20x")
     assert again.returncode == 5, "the other failure is still there"
     assert assay.rows("SELECT method, state FROM trials ORDER BY method") == [("toy/bad", "failed"), ("toy/ok", "done")]
