@@ -147,7 +147,7 @@ class Child:
         self.dead = True
         self._calls.clear()
         if self.pid:  # even after its exit: what it started may live on in its process group
-            kill_group(self.pid)
+            kill_group(self.pid, reaped=self._exit is not None)
         self.line.close()
         self._marker.close()
         for fd in self._fds:

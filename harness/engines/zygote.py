@@ -69,6 +69,7 @@ class Zygote:
             ],
             pass_fds=fds,
             stdin=subprocess.DEVNULL,
+            stdout=2,  # what a library prints when it is loaded is no result
             env=env,
             start_new_session=True,
         )
@@ -179,8 +180,10 @@ class _Nursery:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            self._scratch.pop(pid, None)
-            self._tell(self._workers.pop(pid), ("exit", pid, status))
+            scratch = self._scratch.pop(pid)
+            if not self._tell(self._workers.pop(pid), ("exit", pid, status)):
+                kill_group(pid, reaped=True)
+                shutil.rmtree(scratch, ignore_errors=True)
 
     def _hear(self, supervisor: socket.socket) -> None:
         try:
@@ -212,9 +215,13 @@ class _Nursery:
         supervisor.close()
 
     @staticmethod
-    def _tell(supervisor: socket.socket, message: tuple[str, int, int]) -> None:
-        with contextlib.suppress(OSError):  # it is gone: its end of the socket says so
+    def _tell(supervisor: socket.socket, message: tuple[str, int, int]) -> bool:
+        """Whether it is there to hear it; its end of the socket says by itself when it is gone."""
+        try:
             supervisor.send(pickle.dumps(message))
+        except OSError:
+            return False
+        return True
 
 
 def _fork(ours: list[int], fds: list[int], spec: dict[str, Any]) -> int:
@@ -250,8 +257,9 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def kill_group(pid: int) -> None:
-    """SIGKILL a worker and what it started; a process that is gone is no error."""
-    for kill in (os.killpg, os.kill):
+def kill_group(pid: int, reaped: bool = False) -> None:
+    """SIGKILL a worker and what it started; a process that is gone is no error. A worker that has been `reaped` is left out: its pid may be
+    another process's by now, but its group's number is taken while somebody is in it."""
+    for kill in (os.killpg,) if reaped else (os.killpg, os.kill):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             kill(pid, signal.SIGKILL)
