@@ -26,7 +26,8 @@ def plain(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, float):
-        return f"{value:g}"
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)  # .1234567 and .1234568 are two values
     return json.dumps(value, separators=(",", ":"))
 
 
@@ -39,4 +40,5 @@ def fulfils(params: str, wanted: str) -> bool:
 
 def natural(text: str) -> list[tuple[int, float, str]]:
     """A sort key that puts bits=10 after bits=9."""
-    return [(0, float(part), "") if part.replace(".", "", 1).isdigit() else (1, 0.0, part) for part in re.split(r"(\d+(?:\.\d+)?)", text)]
+    parts = re.split(r"(\d+(?:\.\d+)?)", text)  # every second one is a number
+    return [(0, float(part), "") if at % 2 else (1, 0.0, part) for at, part in enumerate(parts)]
