@@ -64,7 +64,7 @@ def board_table(
     )
     left_out = len(ranked.order) - len(shown)
     return Table(
-        f"board-{board.anchor}-{ranked.metric.id}",
+        anchor(f"board-{board.anchor}", ranked.metric.id),
         board.name,
         tuple(heads),
         rows,

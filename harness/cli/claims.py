@@ -29,6 +29,7 @@ def claims(
     db: DbOption = DEFAULT_DB,
 ) -> None:
     """Decide the papers' claims from the ledger's results and print the verdicts."""
+    from reports.anchors import anchor
     from reports.claims.page import claims_document, explanation, find, paper_titles, verdict_table
     from reports.claims.verdicts import decide, families_with_claims
     from reports.document import Document, Section
@@ -56,7 +57,7 @@ def claims(
         document = claims_document(family, decided[family])
     else:
         sections = tuple(
-            Section(name, f"claims-{name}", (verdict_table(group, f"claims-{name}", name),)) for name, group in decided.items()
+            Section(name, (ident := anchor("claims", name)), (verdict_table(group, ident, name),)) for name, group in decided.items()
         )
         document = Document("Claims", sections)
     if output == "terminal":

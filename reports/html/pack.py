@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from html import escape
 
 from reports.document import Cell, Table
 from reports.render.clean import short
@@ -46,7 +47,7 @@ class Packer:
             bar = [float(found) for found in re.findall(r"--\w:([-\d.]+)%", spans[number])] if spans and spans[number] else 0
             best = int(any(cell.tone == "best" for cell in row.cells))
             rows.append([best, self.condition(row.where), bar, [_cell(cell) for cell in row.cells]])
-        return _block(f'class="rest" data-for="{table.id}"', {"metrics": metrics, "rows": rows})
+        return _block(f'class="rest" data-for="{escape(table.id)}"', {"metrics": metrics, "rows": rows})
 
     def shared(self) -> str:
         """The conditions and trials that rows refer to."""

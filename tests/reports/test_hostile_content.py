@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from sample_ledger import Result, fill, method, metric, task
+
+from db.ledger import Ledger
+from db.records import Catalogue
+from reports.anchors import anchor
+from reports.files import write
+from reports.html import pack, render
 from reports.params import fulfils, natural, plain
+from reports.report import report
+
+
+def record(ledger: Ledger, values: Mapping[str, Sequence[float]], direction: str = "lower", name: str = "loss") -> None:
+    """One task of the family `odd`, ranked by the metric called `name`, with these values per method, by seed."""
+    results = [Result("odd/t", f"odd/{label}", seed, {name: value}) for label, row in values.items() for seed, value in enumerate(row)]
+    metrics = [metric("odd/t", name, direction, primary=True)]
+    fill(ledger, Catalogue(tasks=[task("odd/t", "Odd", metrics)], methods=[method(f"odd/{label}", label) for label in values]), results)
 
 
 def test_digits_that_are_no_decimals_sort_as_text() -> None:
@@ -14,3 +34,25 @@ def test_params_that_differ_beyond_six_digits_are_told_apart() -> None:
     assert (plain(0.1234567), plain(0.1234568), plain(3.0), plain(1e-4)) == ("0.1234567", "0.1234568", "3", "0.0001")
     assert fulfils('{"lr":0.1234567}', "lr=0.1234567")
     assert not fulfils('{"lr":0.1234567}', "lr=0.123457")
+
+
+def test_identifiers_are_short_and_distinct_whatever_the_names_hold() -> None:
+    names = ["a/b", "a-2f-b", "x" * 1000 + "a", "x" * 1000 + "b", "\U0001f600" * 80, "\U0001f600" * 81, "A b", "m-fac"]
+    made = [anchor("method", name) for name in names]
+    assert len(set(made)) == len(names)
+    assert all(re.fullmatch(r"[\w-]{1,130}", one, re.ASCII) for one in made)
+    assert made[-1] == "method-m-fac"
+
+
+@pytest.mark.parametrize("name", ['"><script>alert(9)</script>', "../../up", "\U0001f600" * 80])
+def test_a_metric_s_name_is_neither_markup_nor_a_path(
+    empty_ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(pack, "LARGE", 10)
+    monkeypatch.setattr(pack, "STATIC", 2)  # the rows of the board wait in a script element that names their table
+    record(empty_ledger, {f"m{at}{name}": [at, at + 1.0] for at in range(12)}, name=name)
+    page = render(report(empty_ledger))
+    assert 'class="rest"' in page
+    assert "<script>alert" not in page
+    written = list(write(report(empty_ledger), tmp_path / "out"))
+    assert {path.parent for path in written} == {tmp_path / "out", tmp_path / "out" / "data"}
