@@ -8,6 +8,7 @@ import numpy as np
 
 from kernels.bandits.armed_environment import draw, regret_of
 from kernels.bandits.draws import uniform
+from kernels.bandits.exponential import exp
 from kernels.compiling import kernel
 
 
@@ -23,17 +24,28 @@ def sample(p, u):
 
 
 @kernel
-def exponential_weights(losses, eta, p):
-    """p_i proportional to exp(-eta L_i)."""
+def exponential_weights(losses, eta, w):
+    """w_i = exp(-eta (L_i - min L)); returns their sum."""
     least = losses[0]
     for i in range(1, losses.size):
         least = min(least, losses[i])
     total = 0.0
     for i in range(losses.size):
-        p[i] = math.exp(-eta * (losses[i] - least))
-        total += p[i]
-    for i in range(losses.size):
-        p[i] /= total
+        w[i] = exp(-eta * (losses[i] - least))
+        total += w[i]
+    return total
+
+
+@kernel
+def sample_weights(w, total, u):
+    """`sample` of p = w / total, dividing no further than the draw goes: the arm and its p."""
+    reached, last = 0.0, w.size - 1
+    for i in range(last):
+        p = w[i] / total
+        reached += p
+        if u < reached:
+            return i, p
+    return last, w[last] / total
 
 
 @kernel
@@ -69,13 +81,13 @@ def play_exp3(env, params, method_key, checkpoints, curve, trace):
     law, truth, ends, factor, tail, key = env  # as scalars: a tuple of arrays costs more than the arithmetic
     arms = truth.shape[1]
     pulls = np.zeros((2, arms), np.int64)
-    losses, p = np.zeros(arms), np.empty(arms)
+    losses, w = np.zeros(arms), np.empty(arms)
     phase, c = 0, 0
     for t in range(1, checkpoints[-1] + 1):
         eta = scale * math.sqrt(math.log(arms) / (t * arms))
-        exponential_weights(losses, eta, p)
-        arm = sample(p, uniform(method_key, t, 0))
-        losses[arm] += (1.0 - draw(law, truth[phase & 1, arm], factor, tail, key, t)) / (p[arm] + gamma * eta)
+        total = exponential_weights(losses, eta, w)
+        arm, p = sample_weights(w, total, uniform(method_key, t, 0))
+        losses[arm] += (1.0 - draw(law, truth[phase & 1, arm], factor, tail, key, t)) / (p + gamma * eta)
         pulls[phase & 1, arm] += 1
         if trace.size:
             trace[t - 1] = arm

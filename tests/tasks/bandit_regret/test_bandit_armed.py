@@ -115,10 +115,14 @@ def test_tsallis_weights_are_not_the_mirror_root_that_smpybandits_returns():
 
 def test_exp3_weights_agree_with_softmax():
     rng = np.random.default_rng(1)
-    losses, p = rng.exponential(500, size=9), np.empty(9)
-    kernels_adversarial.exponential_weights(losses, 0.03, p)
+    losses, w = rng.exponential(500, size=9), np.empty(9)
+    total = kernels_adversarial.exponential_weights(losses, 0.03, w)
     expected = np.exp(-0.03 * losses) / np.exp(-0.03 * losses).sum()
-    np.testing.assert_allclose(p, expected, rtol=1e-10)
+    np.testing.assert_allclose(w / total, expected, rtol=1e-10)
+    for u in (1e-12, *rng.uniform(size=50), 1 - 1e-12):
+        arm, p = kernels_adversarial.sample_weights(w, total, u)
+        assert arm == kernels_adversarial.sample(w / total, u) == np.searchsorted(np.cumsum(w / total)[:-1], u, side="right")
+        assert p == w[arm] / total
 
 
 @pytest.mark.parametrize("reduced", [False, True])
