@@ -59,8 +59,10 @@ def _task(task: type[Task]) -> TaskRow:
 def _setting(registry: Registry, setting: Setting) -> dict[str, Any]:
     """The setting with all parameters resolved, as reports compare them with those of trials."""
     task = resolve(registry.task(setting.task), setting.task_params, setting.task)
-    method = resolve(registry.method(setting.method), setting.params, setting.method)
-    return {"name": setting.name, "task": setting.task, "task_params": task.params(), "params": method.params()}
+    row = {"name": setting.name, "task": setting.task, "task_params": task.params()}
+    if setting.params is None:
+        return {**row, "params": None, "why": setting.why}
+    return {**row, "params": resolve(registry.method(setting.method), setting.params, setting.method).params()}
 
 
 def _method(method: type[Method], settings: list[dict[str, Any]]) -> MethodRow:

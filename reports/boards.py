@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -331,6 +331,7 @@ def _assemble(family: str, trials: pa.Table, scores: pa.Table, catalogue: Catalo
                 board_states,
                 values,
                 nonfinite,
+                notes=_without(head, {entry_heads[entry]["method"] for entry in entries}, catalogue),
                 seconds=board_seconds,
                 series={name: metric for name, metric in declared.items() if metric.curve is not None},
             )
@@ -373,3 +374,13 @@ def _entries(task: Mapping[str, Any], heads: Sequence[Mapping[str, Any]], catalo
 def _setting_names(settings: Sequence[Mapping[str, Any]], task: Mapping[str, Any], params: str) -> tuple[str, ...]:
     wanted = (task["task"], json.loads(task["task_params"]), json.loads(params)) if settings else None
     return tuple(one["name"] for one in settings if (one["task"], one["task_params"], one["params"]) == wanted)
+
+
+def _without(task: Mapping[str, Any], methods: Iterable[str], catalogue: Catalogue) -> list[str]:
+    """Which of these methods have no choice of params of some name on this task, and why."""
+    where, labels = (task["task"], json.loads(task["task_params"])), defaultdict(list)
+    for method in methods:
+        for one in catalogue.settings.get(method, ()):
+            if one["params"] is None and (one["task"], one["task_params"]) == where:
+                labels[one["name"], one["why"]].append(catalogue.methods[method][0])
+    return [f"No {name} row for {', '.join(sorted(names))}: {why}." for (name, why), names in sorted(labels.items())]

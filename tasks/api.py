@@ -262,13 +262,15 @@ class Task(Registered, ABC):
 @dataclass(frozen=True, slots=True)
 class Setting:
     """A choice of a method's parameters on a task that has a name, shown in leaderboards: `theory` (the constants that the paper's theory
-    gives) or `tuned` (the best on other seeds under a fixed budget). A family's modules list theirs as `SETTINGS`."""
+    gives) or `tuned` (the best on other seeds under a fixed budget). A family's modules list theirs as `SETTINGS`. Where there is no such
+    choice, `params` is None and `why` the reason, as a clause."""
 
     name: str
     task: str
     task_params: Mapping[str, Any]
     method: str
-    params: Mapping[str, Any]
+    params: Mapping[str, Any] | None
+    why: str = ""
 
 
 Verdict = Literal["supported", "refuted", "inconclusive", "not attempted"]

@@ -33,7 +33,7 @@ class HoldoutMethod(Method, family="bandit_regret"):
         """A fresh mechanism; `reset` is called before the first query."""
 
     @classmethod
-    def theory(cls) -> dict[str, Any] | None:
+    def theory(cls) -> dict[str, Any]:
         """Parameters with the constants of the paper's theory; {} where the defaults are these."""
         return {}
 

@@ -26,7 +26,8 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """One problem with its methods. `size` is the task's parameter that is halved while tuning; `count` how many seeds are reported."""
+    """One problem with its methods. `size` is the task's parameter that is halved while tuning; `count` how many seeds are reported: as many
+    as in the suite `bandit_regret`, so that no row of a board has more than another."""
 
     task: str
     params: Mapping[str, Any]
@@ -96,17 +97,13 @@ _FIXED = {"d": 16, "arms": 100, "horizon": 10_000, "gap": 0.18}
 _MIXES = ({"share": 0.9}, {"share": 0.5}, {"share": 0.1}, {"spread": "log_uniform", "quiet": 0.02, "loud": 2.0}, {"spread": "constant"})
 
 TUNINGS = (
-    Tuning("linear", {**_FIXED, "zeta": 0.02}, _LINEAR),
-    Tuning("linear", {**_FIXED, "zeta": 0.1, "misspecification": "adversarial"}, _LINEAR),
-    Tuning(
-        "linear",
-        {"d": 10, "arms": 20, "horizon": 10_000, "arm_set": "sphere", "gap": None},
-        {name: grid for name, grid in _LINEAR.items() if name != "ds-oful"},  # there is no gap to choose gamma from
-    ),
-    Tuning("stochastic", _CALM, _BOUNDED),
-    *(Tuning("adversarial", {**_CALM, "schedule": schedule}, _BOUNDED) for schedule in ("constrained", "swap")),
+    Tuning("linear", {**_FIXED, "zeta": 0.02}, _LINEAR, count=60),
+    Tuning("linear", {**_FIXED, "zeta": 0.1, "misspecification": "adversarial"}, _LINEAR, count=60),
+    Tuning("linear", {"d": 10, "arms": 20, "horizon": 10_000, "arm_set": "sphere", "gap": None}, _LINEAR),
+    Tuning("stochastic", _CALM, _BOUNDED, count=40),
+    *(Tuning("adversarial", {**_CALM, "schedule": schedule}, _BOUNDED, count=60) for schedule in ("constrained", "swap")),
     *(
-        Tuning("stochastic", {"arms": 5, "horizon": 20_000, "gap": 0.2, "law": law, "tail": 1.5}, _HEAVY_ARMS)
+        Tuning("stochastic", {"arms": 5, "horizon": 20_000, "gap": 0.2, "law": law, "tail": 1.5}, _HEAVY_ARMS, count=60)
         for law in ("gaussian", "student", "pareto")
     ),
     *(Tuning("glm", {"horizon": 20_000, "norm": norm}, _GLM) for norm in (1.0, 3.0)),
@@ -125,7 +122,7 @@ TUNINGS = (
         },
     ),
     *(Tuning("heteroscedastic", mix, _VARIANCE) for mix in _MIXES),
-    *(Tuning("online-regression", {"d": d}, _REGRESSION) for d in (5, 20)),
+    *(Tuning("online-regression", {"d": d}, _REGRESSION, count=count) for d, count in ((5, 200), (20, 20))),
     *(Tuning("online-regression", {"d": 5, "horizon": 2000, "loss": loss}, _LIKELIHOOD) for loss in ("logistic", "poisson")),
     Tuning("online-regression", {"stream": "diabetes", "horizon": 1326}, _REGRESSION),
     Tuning("online-regression", {"stream": "visits", "loss": "poisson", "horizon": 10_000}, _LIKELIHOOD, count=5),
@@ -139,7 +136,7 @@ TUNINGS = (
                 "tsallis-sor": Grid({"bins": [1, 2, 3, 5, 8, 12]}),
                 "chebcb": Grid({"degree": [2, 3, 5, 8]}),
             },
-            count=5,
+            count=8,
         )
         for law in ("high_variance", "low_variance")
     ),
@@ -152,7 +149,7 @@ TUNINGS = (
                 "log-barrier-po": Grid({"scale": [0.3, 1.0, 3.0, 10.0], "bonus": [0.0, 0.001]}),
             },
             size="episodes",
-            count=5,
+            count=10,
         )
         for losses in ("stochastic", "cyclic")
     ),
@@ -162,7 +159,7 @@ TUNINGS = (
             {"losses": losses, "features": "simplex"},
             {name: Grid({"scale": [0.3, 1.0, 3.0, 10.0]}) for name in ("entropy-po", "log-barrier-po", "magnitude-reduced-po")},
             size="episodes",
-            count=5,
+            count=10,
         )
         for losses in ("stochastic", "cyclic")
     ),
@@ -211,5 +208,6 @@ TUNINGS = (
         {"signal": 0},
         {name: Grid({"scale": [0.1, 0.3, 1.0, 3.0]}) for name in ("noisy-holdout", "thresholdout")},
         size="n",
+        count=60,
     ),
 )

@@ -55,7 +55,7 @@ class EpisodicMethod(Method, family="bandit_regret"):
         """A fresh learner; `reset` is called before the first episode."""
 
     @classmethod
-    def theory(cls) -> dict[str, Any] | None:
+    def theory(cls) -> dict[str, Any]:
         """Parameters with the constants of the paper's theory; {} where the defaults are these."""
         return {}
 

@@ -66,9 +66,9 @@ class OnlineMethod(Method, family="bandit_regret"):
         return None
 
     @classmethod
-    def theory(cls, stream: Stream) -> dict[str, Any] | None:
-        """Parameters with the constants that the paper's theory gives for this stream; {} where the defaults are these, None where the
-        theory doesn't cover it."""
+    def theory(cls, stream: Stream) -> dict[str, Any] | str:
+        """Parameters with the constants that the paper's theory gives for this stream; {} where the defaults are these, the reason as
+        a clause where the theory doesn't cover it."""
         return {}
 
 

@@ -110,9 +110,9 @@ class BanditMethod(Method, family="bandit_regret"):
         return None
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+    def theory(cls, problem: Problem) -> dict[str, Any] | str:
         """Parameters with the constants that the paper's theory gives for this problem, whose `facts` here hold everything the task can
-        tell; {} where the defaults are these, None where the theory doesn't cover it."""
+        tell; {} where the defaults are these, the reason as a clause where the theory doesn't cover it."""
         return {}
 
 

@@ -14,8 +14,8 @@ RECORD = Path(__file__).with_name("tuned.json")
 def _settings() -> Iterator[Setting]:
     for one in json.loads(RECORD.read_text()):
         for name in ("theory", "tuned"):
-            if one[name] is not None:
-                yield Setting(name, f"bandit_regret/{one['task']}", one["task_params"], f"bandit_regret/{one['method']}", one[name])
+            params, why = (None, one[name]) if isinstance(one[name], str) else (one[name], "")
+            yield Setting(name, f"bandit_regret/{one['task']}", one["task_params"], f"bandit_regret/{one['method']}", params, why)
 
 
 SETTINGS = tuple(_settings())

@@ -54,17 +54,17 @@ def tune(tuning: Tuning, name: str, context: Context) -> dict[str, Any]:
         "metric": task_class.primary_metric().id,
         "tried": tried,
         "tuned": best["params"],
-        "theory": None if theory is None else {**_defaults(method_class, tuning.methods[name]), **theory},
+        "theory": theory if isinstance(theory, str) else {**_defaults(method_class, tuning.methods[name]), **theory},
     }
 
 
-def theory_of(task: Task, method: type[Method]) -> dict[str, Any] | None:
-    """The constants of the method's theory on this task, {} where they are its defaults, None where there are none."""
+def theory_of(task: Task, method: type[Method]) -> dict[str, Any] | str:
+    """The constants of the method's theory on this task, {} where they are its defaults, the reason where there are none."""
     if isinstance(task, OnlineRegression):
         return method.theory(Stream(task.dimension, task.facts(), task.link))  # type: ignore[attr-defined]
     if not issubclass(method, BanditMethod):
         theory = getattr(method, "theory", None)
-        return theory() if theory else None
+        return theory() if theory else "no theory known here gives constants"
     facts: dict[str, float] = task.facts() if hasattr(task, "facts") else {}
     known = Problem(getattr(task, "arms", 0), getattr(task, "d", 0), getattr(task, "arm_set", "fixed") == "fixed", facts)
     return method.theory(known)
@@ -89,7 +89,7 @@ def suite_rows(records: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _distinct(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    points = [record["tuned"]] if record["theory"] is None else [record["theory"], record["tuned"]]
+    points = [record["tuned"]] if isinstance(record["theory"], str) else [record["theory"], record["tuned"]]
     return [point for i, point in enumerate(points) if point not in points[:i]]
 
 

@@ -346,6 +346,8 @@ def test_named_settings_are_shown_where_task_and_params_are_theirs(empty_ledger:
         {"name": "theory", "task": board.task, "task_params": own, "params": json.loads(board.entries[0].params)},
         {"name": "tuned", "task": board.task, "task_params": other, "params": json.loads(board.entries[0].params)},
         {"name": "tuned", "task": board.task, "task_params": own, "params": {"other": 2}},
+        {"name": "theory", "task": board.task, "task_params": own, "params": None, "why": "its step needs a bound"},
+        {"name": "theory", "task": board.task, "task_params": other, "params": None, "why": "unseen"},
     ]
     row = MethodRow(board.entries[0].method, "toy", 1, "A", "", None, (), {"x-settings": settings})
     empty_ledger.write_catalogue(Catalogue(methods=[row]))
@@ -354,6 +356,8 @@ def test_named_settings_are_shown_where_task_and_params_are_theirs(empty_ledger:
     table = board_table(standing(board))
     at = [column.key for column in table.columns].index("settings")
     assert {row.cells[at].text for row in table.rows} == {"theory", "none to set"}
+    assert "No theory row for A: its step needs a bound." in table.notes
+    assert not any("unseen" in note for note in table.notes)
 
 
 def test_the_front_marks_what_no_other_entry_beats_in_all_metrics(ledger: Ledger) -> None:

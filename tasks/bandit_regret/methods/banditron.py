@@ -20,8 +20,8 @@ class Banditron(ClassifierMethod, name="banditron", label="Banditron"):
     gamma: float = Field(0.1, gt=0, le=1, description="share of uniform rounds")
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any] | None:
-        return None  # T^(-1/3) up to an unknown constant
+    def theory(cls, problem: Problem) -> dict[str, Any] | str:
+        return "its share of uniform rounds is T^(-1/3) up to an unknown constant"
 
     def policy(self) -> BanditronPolicy:
         return BanditronPolicy(self.gamma)

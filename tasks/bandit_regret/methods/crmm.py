@@ -23,8 +23,8 @@ class Crmm(GlmMethod, name="crmm", label="CRMM", paper=69, knowledge=("norm_boun
     lam: float = Field(1.0, gt=0, description="ridge parameter")
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any] | None:
-        return None  # 16 ln(4 T / delta) plays per epoch would need contexts that stay for hundreds of rounds
+    def theory(cls, problem: Problem) -> dict[str, Any] | str:
+        return "16 ln(4 T / delta) plays per epoch need contexts that stay for hundreds of rounds"
 
     def policy(self) -> NewtonPolicy:
         return NewtonPolicy(self.lam, self.c, self.plays, "gram", math.inf)

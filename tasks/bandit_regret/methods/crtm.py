@@ -23,7 +23,7 @@ class Crtm(GlmMethod, name="crtm", label="CRTM", paper=69, knowledge=("horizon",
     lam: float = Field(1.0, gt=0, description="ridge parameter")
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+    def theory(cls, problem: Problem) -> dict[str, Any]:
         """The orders of the abstract with constants 1: radius^2 = d T^((1-eps)/(1+eps)) ln T."""
         horizon, order = problem.facts["horizon"], problem.facts["moment_order"]
         return {"c": math.sqrt(problem.dimension * horizon ** ((2 - order) / order) * math.log(horizon)), "g": 1.0}

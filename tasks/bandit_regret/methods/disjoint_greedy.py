@@ -17,8 +17,8 @@ class DisjointGreedy(ClassifierMethod, name="disjoint-greedy", label="epsilon-gr
     lam: float = Field(1.0, gt=0, description="ridge parameter")
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any] | None:
-        return None  # no rate of exploration is given for it
+    def theory(cls, problem: Problem) -> dict[str, Any] | str:
+        return "no rate of exploration is given for it"
 
     def policy(self) -> DisjointPolicy:
         return DisjointPolicy(self.lam, 0.0, self.epsilon)

@@ -22,7 +22,7 @@ class DisjointLinUcb(ClassifierMethod, name="disjoint-linucb", label="LinUCB (di
     lam: float = Field(1.0, gt=0, description="ridge parameter")
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+    def theory(cls, problem: Problem) -> dict[str, Any]:
         """1 + sqrt(ln(2 / delta) / 2), delta = .01."""
         return {"alpha": 1 + math.sqrt(math.log(200) / 2)}
 

@@ -25,11 +25,11 @@ class DsOful(LinearMethod, name="ds-oful", label="DS-OFUL", paper=144, knowledge
     lam: float = Field(1.0, gt=0, description="ridge parameter")
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+    def theory(cls, problem: Problem) -> dict[str, Any] | str:
         """With R the noise scale, B = L = 1 and delta = .01: gamma = Delta / (2 sqrt d i1), i1 = (24 + 18 R) ln((72 + 54 R) sqrt d / Delta)
         + sqrt(8 R^2 ln(1/delta)); beta = 1 + 4 sqrt(d i2) + R sqrt(2 d i3), i2 = ln(3 / gamma), i3 = ln((1 + 16 i2 / gamma^2) / delta)."""
         if "gap" not in problem.facts:
-            return None
+            return "its threshold needs a gap"
         d, gap, noise = problem.dimension, problem.facts["gap"], problem.facts["noise_scale"]
         i1 = (24 + 18 * noise) * math.log((72 + 54 * noise) * math.sqrt(d) / gap) + math.sqrt(8 * noise**2 * math.log(100))
         gamma = gap / (2 * math.sqrt(d) * i1)

@@ -22,9 +22,11 @@ class EpsilonGreedy(LinearMethod, ArmedMethod, name="epsilon-greedy", label="ε-
     lam: float = Field(1.0, gt=0, description="ridge parameter")
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+    def theory(cls, problem: Problem) -> dict[str, Any] | str:
         gap = problem.facts.get("gap")
-        return {"c": 5 / gap**2} if gap and not problem.dimension and "range" in problem.facts else None
+        if not gap or problem.dimension or "range" not in problem.facts:
+            return "its schedule, c = 5 / gap^2, is given for rewards in [0, 1], a known gap and no contexts"
+        return {"c": 5 / gap**2}
 
     def policy(self) -> Policy:
         return EpsilonGreedyPolicy(self.c, self.lam)

@@ -22,10 +22,10 @@ class GlmUcb(GlmMethod, name="glm-ucb", label="GLM-UCB"):
     lam: float = Field(1.0, gt=0, description="ridge parameter")
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+    def theory(cls, problem: Problem) -> dict[str, Any] | str:
         """(1 / (4 kappa)) sqrt(2 ln(1/delta) + ln det V / det(lam I)) + sqrt(lam) S at the horizon, delta = .01; rewards in [0, 1]."""
         if "range" not in problem.facts:
-            return None
+            return "the published radius is for rewards in [0, 1]"
         d, facts = problem.dimension, problem.facts
         growth = 2 * math.log(100) + d * math.log(1 + facts["horizon"] / d)
         return {"c": math.sqrt(growth) / (4 * facts["kappa"]) + facts["norm_bound"]}

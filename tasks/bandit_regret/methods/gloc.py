@@ -23,10 +23,10 @@ class Gloc(GlmMethod, name="gloc", label="GLOC", knowledge=("norm_bound", "kappa
     lam: float = Field(1.0, gt=0, description="ridge parameter")
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+    def theory(cls, problem: Problem) -> dict[str, Any] | str:
         """The published radius at the horizon, for rewards in [0, 1] and delta = .01, with the gradients' sum at its bound."""
         if "range" not in problem.facts:
-            return None
+            return "the published radius is for rewards in [0, 1]"
         d, kappa, norm = problem.dimension, problem.facts["kappa"], problem.facts["norm_bound"]
         b = 2 * kappa * norm**2 + d * math.log(1 + problem.facts["horizon"] / d) / kappa
         inner = math.log(200 * math.sqrt(1 + 2 * b / kappa + 4 * (norm / kappa) ** 4 * 1e4))

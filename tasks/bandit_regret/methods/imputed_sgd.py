@@ -21,7 +21,7 @@ class ImputedSgd(ImputationMethod, name="imputed-sgd", label="averaged SGD on ze
     step: Literal["constant", "horizon"] = Field("constant", description="1 / (2 Tr), or 1 / (Tr sqrt n)")
 
     @classmethod
-    def theory(cls) -> dict[str, Any] | None:
+    def theory(cls) -> dict[str, Any]:
         """The step for which the paper's bound holds."""
         return {"step": "horizon"}
 

@@ -17,7 +17,7 @@ class Ips(EstimatorMethod, name="ips", label="IPS"):
     clip: float = Field(1e9, gt=0, description="largest weight")
 
     @classmethod
-    def theory(cls) -> dict[str, Any] | None:
+    def theory(cls) -> dict[str, Any]:
         """No clipping: what is unbiased."""
         return {}
 

@@ -23,7 +23,7 @@ class KlUcb(ArmedMethod, name="kl-ucb", label="KL-UCB", knowledge=("range",)):
     c: float = Field(0.0, ge=0, le=10, description="factor on ln ln t")
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+    def theory(cls, problem: Problem) -> dict[str, Any]:
         return {"c": 3.0}
 
     def policy(self) -> KlUcbPolicy:

@@ -23,7 +23,7 @@ class LinTS(LinearMethod, name="lints", label="LinTS", knowledge=("horizon", "no
     lam: float = Field(1.0, gt=0, description="ridge parameter")
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+    def theory(cls, problem: Problem) -> dict[str, Any]:
         facts = problem.facts
         return {"v": facts["noise_scale"] * math.sqrt(9 * problem.dimension * math.log(facts["horizon"] / 0.01))}
 

@@ -26,7 +26,7 @@ class Oful(LinearMethod, name="oful", label="OFUL / LinUCB", knowledge=("noise_s
     lam: float = Field(1.0, gt=0, description="ridge parameter")
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+    def theory(cls, problem: Problem) -> dict[str, Any]:
         return {"radius": "confidence", "beta": 1.0}
 
     def policy(self) -> OfulPolicy:

@@ -23,10 +23,10 @@ class Ol2m(GlmMethod, name="ol2m", label="OL2M (online Newton)", knowledge=("nor
     projection: Literal["gram", "euclidean", "none"] = Field("gram", description="how theta returns to the ball")
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+    def theory(cls, problem: Problem) -> dict[str, Any] | str:
         """The published radius at the horizon, for rewards in [0, 1] and delta = .01, with ln det V / det(lam I) at its bound."""
         if "range" not in problem.facts:
-            return None
+            return "the published radius is for rewards in [0, 1]"
         d, horizon, norm = problem.dimension, problem.facts["horizon"], problem.facts["norm_bound"]
         curvature = 0.5 / (1 + math.exp(norm))
         tau = math.log(4 * math.log(horizon + 1) * horizon**2 * 100)

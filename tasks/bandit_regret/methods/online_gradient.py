@@ -35,7 +35,7 @@ class AdaGrad(OnlineMethod, name="adagrad", label="AdaGrad"):
     losses: ClassVar = ("squared", "logistic", "poisson")
 
     @classmethod
-    def theory(cls, stream: Stream) -> dict[str, Any] | None:
+    def theory(cls, stream: Stream) -> dict[str, Any]:
         """D / sqrt 2 with D the bound on each coordinate."""
         return {"eta": stream.facts["norm_bound"] / math.sqrt(2)}
 

@@ -21,8 +21,8 @@ class OnlineNewton(OnlineMethod, name="ons", label="online Newton step", knowled
     losses: ClassVar = ("squared", "logistic", "poisson")
 
     @classmethod
-    def theory(cls, stream: Stream) -> dict[str, Any] | None:
-        return None  # 1/2 min(1 / (4 G D), alpha) needs a bound G on gradients, which unbounded noise doesn't give
+    def theory(cls, stream: Stream) -> dict[str, Any] | str:
+        return "its step, 1/2 min(1 / (4 G D), alpha), needs a bound G on the gradients, which unbounded labels don't give"
 
     def learner(self) -> NewtonLearner:
         return NewtonLearner(self.gamma, self.lam)

@@ -43,7 +43,7 @@ class SupLinUcb(LinearMethod, name="suplinucb", label="SupLinUCB", paper=144, kn
         return tuple(radii)
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+    def theory(cls, problem: Problem) -> dict[str, Any]:
         return {"beta": None}
 
     def policy(self) -> SupLinUcbPolicy:

@@ -21,7 +21,7 @@ class Ucb1(ArmedMethod, name="ucb1", label="UCB1", knowledge=("noise_scale",)):
     scale: float = Field(1.0, gt=0, le=100, description="factor on the bonus; 1 is the theory's for noise of the scale told")
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+    def theory(cls, problem: Problem) -> dict[str, Any]:
         return {"scale": 2.0}  # sqrt(2 ln t / n) for rewards in [0, 1], whose noise scale is 1/2
 
     def policy(self) -> Ucb1Policy:

@@ -23,10 +23,10 @@ class UcbGlm(GlmMethod, name="ucb-glm", label="UCB-GLM"):
     lam: float = Field(1.0, gt=0, description="ridge parameter")
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+    def theory(cls, problem: Problem) -> dict[str, Any] | str:
         """(3 R / kappa) sqrt((d / 2) ln(1 + 2 T / d) + ln(1 / delta)), R the noise scale, delta = .01; rewards in [0, 1]."""
         if "range" not in problem.facts:
-            return None
+            return "the published radius is for rewards in [0, 1]"
         d, facts = problem.dimension, problem.facts
         return {"c": 3 * facts["noise_scale"] / facts["kappa"] * math.sqrt(d / 2 * math.log(1 + 2 * facts["horizon"] / d) + math.log(100))}
 

@@ -25,7 +25,7 @@ class VarianceLevels(LinearMethod, name="variance-levels", label="multi-level OF
     lam: float = Field(1.0, gt=0, description="ridge parameter")
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+    def theory(cls, problem: Problem) -> dict[str, Any]:
         """The radius at the horizon for noise normalised to 1 and six levels, delta = .01."""
         d, facts = problem.dimension, problem.facts
         return {"beta": math.sqrt(2 * math.log(600) + d * math.log(1 + facts["horizon"] / d)) + facts["norm_bound"]}

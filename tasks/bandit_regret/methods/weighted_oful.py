@@ -25,7 +25,7 @@ class WeightedOful(LinearMethod, name="weighted-oful", label="weighted OFUL", kn
     lam: float = Field(1.0, gt=0, description="ridge parameter")
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any] | None:
+    def theory(cls, problem: Problem) -> dict[str, Any]:
         """The radius at the horizon for noise normalised to 1, rows no longer than 1 / floor, delta = .01; g^2 = R / sqrt d."""
         d, facts, floor = problem.dimension, problem.facts, 0.02
         radius = math.sqrt(2 * math.log(100) + d * math.log(1 + facts["horizon"] / (d * floor**2))) + facts["norm_bound"]
