@@ -110,7 +110,7 @@ def test_reading_the_means_off_the_referees_stack_is_caught():
 
 @pytest.fixture
 def young_heap():
-    """The garbage collector passes over what earlier tests left: a collection in every round would cost half a minute in the whole suite."""
+    """The garbage collector passes over what earlier tests left: to look there in every round would cost half a minute."""
     gc.freeze()
     yield
     gc.unfreeze()
