@@ -126,11 +126,14 @@ class SqliteSurface(Surface):
 
     @contextmanager
     def _statement(self, sql: str, params: dict[str, Any] | None, timeout: float) -> Iterator[sqlite3.Cursor]:
+        deadline = time.monotonic() + timeout
         try:
-            with unchanged(self.path), closing(guarded(self.path, time.monotonic() + timeout)) as connection:
+            with unchanged(self.path), closing(guarded(self.path, deadline)) as connection:
                 check(sql, params or {})
                 yield connection.execute(sql, params or {})
         except (sqlite3.Error, sqlite3.Warning, OverflowError, MemoryError, UnicodeEncodeError) as error:
+            if "interrupted" in str(error) and time.monotonic() < deadline:  # what SQLite makes of a Ctrl-C in the progress handler
+                raise KeyboardInterrupt from None
             raise (explain(self.path, error) or refusal(str(error) or type(error).__name__, timeout)) from error
 
 

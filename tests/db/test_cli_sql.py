@@ -9,8 +9,10 @@ import math
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -201,6 +203,16 @@ def test_senseless_queries_get_one_sentence(
         ledger.query(query, params)
     assert str(caught.value).endswith(".")
     assert not str(caught.value).endswith("..")
+
+
+def test_ctrl_c_ends_a_query_at_once(new_url: Callable[[], str]) -> None:
+    endless = "WITH RECURSIVE x(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM x) SELECT count(*) FROM x"
+    with open_ledger(new_url(), read_only=True) as ledger:
+        timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            ledger.surface.rows(endless, None, 100.0)  # type: ignore[union-attr]
+        assert ledger.query("SELECT 1 AS one").to_pylist() == [{"one": 1}]
 
 
 def test_any_time_limit_is_fine(new_url: Callable[[], str]) -> None:
