@@ -114,7 +114,8 @@ def stats(url: str | os.PathLike[str] | None) -> dict[str, int]:
 
 
 def vacuum(url: str | os.PathLike[str] | None) -> tuple[int, int]:
-    """Give unused space back and refresh the planner's statistics; returns the size in bytes before and after."""
+    """Give unused space back (SQLite: to the disk, PostgreSQL: to new rows) and refresh the planner's statistics; returns the size in bytes
+    before and after."""
     before = stats(url)["bytes"]
     with closing_backend(url) as backend, backend.errors():
         if isinstance(backend, SqliteBackend):

@@ -221,10 +221,8 @@ def _advance(trial: _Trial, attempt: Attempt, identity: int, accept: bool) -> No
         # A coordinator that has lost its trial to another must not hand it back; it can't know, so `next_state` "leased" means: leave it.
         if attempt.next_state in ("pending", "failed", "quarantined"):
             trial.state, trial.moved = attempt.next_state, True
-        elif attempt.next_state == "done":
-            raise LedgerError(
-                f"Attempt {attempt.id} ended with {attempt.outcome} but says that its trial is done; next_state must be another."
-            )
+        elif attempt.next_state != "leased":
+            raise LedgerError(f"Attempt {attempt.id} ended with {attempt.outcome}: its trial can't become {attempt.next_state!r}.")
     elif trial.state == "failed" and attempt.next_state == "quarantined":
         trial.state, trial.moved = "quarantined", True
 

@@ -16,7 +16,6 @@ OUTCOMES: tuple[Outcome, ...] = ("ok", "error", "timeout", "oom", "worker_lost",
 #: pending: waits for its first or next attempt. leased: a coordinator holds it until the lease ends. done: it has an accepted ok attempt.
 #: failed: no attempts left in the outcome's retry budget. quarantined: it killed two different workers.
 TrialState = Literal["pending", "leased", "done", "failed", "quarantined"]
-TRIAL_STATES: tuple[TrialState, ...] = ("pending", "leased", "done", "failed", "quarantined")
 
 Kind = Literal["finite", "nan", "+inf", "-inf"]
 

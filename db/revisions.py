@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from shlex import quote
 
 from db.errors import LedgerCorrupt, SchemaMismatch
 
@@ -22,7 +23,7 @@ def check(revision: str | None, url: str) -> None:
         )
     if revision in revisions():
         raise SchemaMismatch(
-            f"The ledger {url} has schema {revision}, older than this code's {HEAD}; run `assay db upgrade --db {url}` "
+            f"The ledger {url} has schema {revision}, older than this code's {HEAD}; run `assay db upgrade --db {quote(url)}` "
             "(it backs SQLite up first)."
         )
     raise SchemaMismatch(

@@ -165,6 +165,8 @@ class ResultConformance(Conformance):
             ({"seconds": math.nan}, "durations are finite"),
             ({"cpu_seconds": math.inf}, "durations are finite"),
             ({"outcome": "great", "next_state": "failed"}, "refuses what it was given"),
+            ({"outcome": "error", "next_state": "done"}, "can't become 'done'"),
+            ({"outcome": "error", "next_state": "great"}, "can't become 'great'"),
             ({"block": 2**70}, "given"),
             ({"metrics": {"loss": 10**400}}, "can't hold what it was given: int too large"),
         ],

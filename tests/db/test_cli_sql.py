@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import db
 from db import open_ledger
 from db.errors import LedgerError, QueryRefused
 from db.formats import write_rows
@@ -213,6 +214,21 @@ def test_ctrl_c_ends_a_query_at_once(new_url: Callable[[], str]) -> None:
         with pytest.raises(KeyboardInterrupt):
             ledger.surface.rows(endless, None, 100.0)  # type: ignore[union-attr]
         assert ledger.query("SELECT 1 AS one").to_pylist() == [{"one": 1}]
+
+
+def test_from_python(new_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    url = new_url()
+    with open_ledger(url) as ledger:
+        ledger.start_run(RUN, ENVIRONMENT)
+        ledger.submit(RUN.id, [trial(seed) for seed in range(3)])
+    monkeypatch.setenv("ASSAY_DB", url)
+    for where in (url, None):
+        table = db.query("SELECT seed, finished, seconds FROM trials WHERE seed >= :low ORDER BY seed", {"low": 1}, where)
+        assert isinstance(table, pa.Table)
+        frame = table.to_pandas()
+        assert (list(frame.seed), str(frame.seed.dtype), str(frame.seconds.dtype)) == ([1, 2], "int64", "float64")
+    with pytest.raises(QueryRefused):
+        db.query("DELETE FROM trials")
 
 
 def test_any_time_limit_is_fine(new_url: Callable[[], str]) -> None:

@@ -37,9 +37,10 @@ def test_eight_processes_claim_and_record(new_url: Callable[[], str]) -> None:
         assert board == [{"metric": m, "n": total, "mean": v, "sd": 0.0} for m, v in (("loss", 1.0), ("size", 2.0), ("time", 3.0))]
 
 
-def test_several_processes_create_one_ledger(tmp_path: Path) -> None:
-    """All of them find no file and make one; one wins and nobody notices."""
-    url = str(tmp_path / "new.db")
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_several_processes_create_one_ledger(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """All of them find no ledger and make one; one wins and nobody notices."""
+    url = str(tmp_path / "new.db") if database == "sqlite" else request.getfixturevalue("postgres").new_database()
     processes = [start("claim_and_record", url, str(name), "40") for name in range(4)]
     outputs = [process.communicate(timeout=240) for process in processes]
     assert [error for _, error in outputs if error] == []

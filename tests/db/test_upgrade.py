@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -94,8 +96,11 @@ def next_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_upgrade_with_backup(new_url: Callable[[], str], next_revision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     url = new_url()
     for read_only in (True, False):
-        with pytest.raises(SchemaMismatch, match=r"older than this code's 9000; run `assay db upgrade --db "):
+        with pytest.raises(SchemaMismatch, match=r"older than this code's 9000; run `(assay db upgrade --db .*)`") as caught:
             open_ledger(url, read_only=read_only)
+        command = re.search(r"`(.*)`", str(caught.value))
+        assert command is not None
+        assert admin.current(shlex.split(command[1])[-1]).url == admin.current(url).url, "the command can be typed as it stands"
     head = revisions.revisions()[-2]
     assert admin.current(url).revision == head
     had, saved = admin.upgrade(url)

@@ -9,10 +9,13 @@ import sqlite3
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from db.records import Attempt
+from db.spool import Spool
 from harness.errors import EXIT_TRIALS_LEFT
 from tests.db.conftest import Server
 
@@ -68,6 +71,25 @@ def test_the_same_seed_meets_the_same_data_with_every_method(assay: Shell) -> No
     assay("run", assay.suite(ADD), "--engine", "inline")
     draws = assay.rows("SELECT seed, COUNT(DISTINCT value) FROM scores WHERE metric = 'draw' GROUP BY seed")
     assert draws == [(0, 1), (1, 1), (2, 1)]
+
+
+def test_what_an_earlier_run_had_to_spool_is_taken_in_before_anything_is_planned(assay: Shell) -> None:
+    """Two groups wait: one whole, one damaged."""
+    suite = assay.suite(ADD)
+    assay("run", suite, "--engine", "inline", "--max-trials", "4")
+    ((run,),) = assay.rows("SELECT run FROM runs")
+    (key, *_, other) = (row[0] for row in assay.rows("SELECT trial FROM trials WHERE state = 'pending'"))
+    spool, now = Spool(assay.folder / "assay.db.spool"), datetime.now(UTC)
+    for trial in (key, other):
+        path = spool.write([Attempt(f"spooled-{trial}", str(trial), str(run), "ok", now, now, 0.1, 0.1, "w", None, {"total": 42.0})])
+    path.write_bytes(path.read_bytes()[:-1])
+    done = assay("run", suite, "--engine", "inline")
+    assert done.returncode == 0, done.stderr
+    assert "1 attempts that an earlier run could not store were taken from assay.db.spool" in done.stderr
+    assert "damaged" in done.stderr
+    assert f"It is set aside as {path.with_suffix('.rejected').relative_to(assay.folder)}." in done.stderr
+    assert assay.rows("SELECT trial FROM scores WHERE value = 42.0") == [(key,)]
+    assert assay.rows("SELECT COUNT(*) FROM attempts") == [(9,)]
 
 
 def test_plan_and_ledger_agree(assay: Shell) -> None:
