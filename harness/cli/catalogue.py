@@ -176,7 +176,7 @@ def _registry(family: str | None) -> Registry:
 
 
 def _first_line(cls: type) -> str:
-    return (cls.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ").strip()
+    return " ".join((cls.__doc__ or "").strip().split("\n\n")[0].split())
 
 
 def _params(cls: Any) -> dict[str, Any]:
