@@ -102,10 +102,16 @@ def papers(
         by_paper[claim.paper]["claims"].append(claim.id)
         if claim.task not in by_paper[claim.paper]["tasks"]:
             by_paper[claim.paper]["tasks"].append(claim.task)
+
+    def served(paper: int) -> list[str]:
+        """Methods and tasks of a paper: a family may hold those of papers that belong to another."""
+        known = by_paper.get(paper, empty)
+        return [*known["methods"], *known["tasks"]]
+
     rows: list[dict[str, Any]] = [
         {"paper": paper.paper, "family": paper.family, "tier": paper.tier, "title": paper.title} | by_paper.get(paper.paper, empty)
         for paper in all_papers()
-        if family in (None, paper.family)
+        if family in (None, paper.family) or any(name.startswith(f"{family}/") for name in served(paper.paper))
     ]
     verdicts = _verdicts(db) if db else {}
     for row in rows if db else ():

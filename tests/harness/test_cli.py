@@ -377,6 +377,10 @@ def test_listings_are_json_where_a_script_reads_them(assay: Shell) -> None:
     assert len(methods) >= 25
     assert len(papers) == 227
     assert {6, 46, 83, 136, 144, 200, 207} <= {paper["paper"] for paper in papers if paper["methods"]}
+    served = {paper["paper"] for paper in json.loads(assay("papers", "quantization", "--json").stdout)}
+    assert {6, 105, 142, 179, 181} <= served  # the last four belong to other families, their methods and claims to this one
+    for listed in ("tasks", "methods"):
+        assert not [row for row in json.loads(assay(listed, "--json").stdout) if "  " in row["doc"]]
 
 
 def test_status_tells_of_the_newest_run(assay: Shell) -> None:
