@@ -47,14 +47,15 @@ class Stop:
 
     def __enter__(self) -> Stop:
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._raise)
+            self._before[number] = signal.signal(number, self.hear)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _raise(self, number: int, frame: FrameType | None) -> None:
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        """The signals' handler."""
         self.level += 1
         if self.level == 1:
             # a terminal that is gone (OSError) or a line half printed (RuntimeError: reentrant call) must not end the drain

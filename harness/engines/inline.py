@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 
 from harness.engines.base import Call, CallEnded, EngineSettings, Event, Shape, TrialResult, TrialUnit, Unit, UnitDone, Usage
+from harness.signals import Stop
 from harness.worker import Executed, Executor, SoftStop
 
 
@@ -90,7 +91,7 @@ class InlineEngine:
             done = self._execute_unit(unit, call.plugins)
             started, finished = datetime.fromtimestamp(done.started, UTC), datetime.now(UTC)
             yield UnitDone(call.id, index, done.results, started, finished, done.seconds, done.cpu_seconds, worker, environment)
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or done.results[0].outcome == "cancelled":
                 break
         yield CallEnded(call.id, worker)
 
@@ -98,7 +99,7 @@ class InlineEngine:
         assert self._executor is not None
         started = time.time()
         try:
-            with _time_limit(unit.timeout):
+            with _time_limit(unit.timeout), _second_signal_cancels():
                 return self._executor.execute(unit, plugins)
         except SoftStop as stop:
             keys = unit.keys if isinstance(unit, TrialUnit) else (unit.key,)
@@ -122,3 +123,26 @@ def _time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def _second_signal_cancels() -> Iterator[None]:
+    """Raise SoftStop in the main thread when a person asks to stop at once: whoever else would look for that waits for the unit."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    stop = getattr(before[signal.SIGINT], "__self__", None)
+    if not isinstance(stop, Stop) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        stop.hear(number, frame)
+        if stop.now():
+            raise SoftStop("cancelled", "It was cancelled.")
+
+    for number in before:
+        signal.signal(number, hear)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

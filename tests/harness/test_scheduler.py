@@ -203,6 +203,20 @@ def test_first_ctrl_c_drains_and_leaves_a_consistent_ledger(any_bench):
     assert any_bench.rows("SELECT COUNT(*) AS n FROM attempts")[0]["n"] == summary.done
 
 
+@pytest.mark.parametrize("bench", ["inline"], indirect=True)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_second_signal_cancels_what_executes_in_this_process(bench, number):
+    plan = toy_plan(toys("bad", how="hangs", seeds=range(6), timeout=100.0, expect=0.01))
+    timers = [threading.Timer(seconds, os.kill, (os.getpid(), number)) for seconds in (1.0, 2.0)]
+    with Stop() as stop:
+        for timer in timers:
+            timer.start()
+        summary = bench.run(plan, stop=stop)
+    assert (summary.done, summary.failed, summary.left, summary.interrupted) == (0, 0, 6, True)
+    assert bench.states(plan) == {"pending": 6}
+    assert [row["outcome"] for row in bench.rows("SELECT outcome FROM attempts")] == ["cancelled"], "not a timeout"
+
+
 @pytest.mark.parametrize("bench", ["process", "ray"], indirect=True)
 def test_second_ctrl_c_cancels_what_runs(bench, request):
     if bench.engine == "ray":
