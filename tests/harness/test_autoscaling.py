@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness.engines import demand
-from harness.engines.base import Shape
+from harness.engines import demand, pools
+from harness.engines.base import Call, CallEnded, EngineSettings, Shape
 from harness.engines.demand import BUSY_SECONDS, Demand
 from harness.engines.fit import refusal
 from harness.engines.growth import _managed, _types_of
+from harness.engines.ray import RayEngine
+from harness.testing import trial_unit
 from tests.harness.heads import GrowingHead, Laptop
+from tests.harness.toys import PLUGIN
 
 TOYS = Path(__file__).with_name("toy_plugin.py")
 ROOT = Path(__file__).parents[2]
@@ -117,6 +121,43 @@ finally:
     )
     assert "EngineError: No node of the Ray cluster can carry a worker with 3 CPU" in done.stderr, done.stderr[-2000:]
     assert "nor can any that its autoscaler may start" in done.stderr
+
+
+@pytest.mark.parametrize("grows", [True, False])
+def test_idle_workers_are_ended_where_their_nodes_could_go_and_come_back_when_there_is_work(
+    local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grows: bool
+) -> None:
+    monkeypatch.setattr(pools, "IDLE_SECONDS", 1.0)
+    engine = RayEngine()
+    try:
+        engine.start(EngineSettings(str(tmp_path / "cache"), workers=2), [Shape()])
+        assert engine._pools is not None
+        monkeypatch.setattr(engine._pools._demand, "_found", {"grows": grows, "types": [[{"CPU": 2.0}, 1]]})
+
+        def run(number: int, seconds: float) -> None:
+            engine.submit(Call(number, (trial_unit("ok", (number,), seconds=seconds),), plugins=(PLUGIN,), seconds=60.0))
+
+        def until(done: int, workers: int) -> list[CallEnded]:
+            ended: list[CallEnded] = []
+            deadline = time.monotonic() + 60
+            while len(ended) < done or engine.usage().workers != workers:
+                assert time.monotonic() < deadline, (ended, engine.usage())
+                ended += [event for event in engine.poll(0.1) if isinstance(event, CallEnded)]
+            return ended
+
+        until(0, 2)
+        run(1, 6.0)
+        if grows:
+            assert not until(0, 1), "the idle one is ended, the busy one is not"
+            assert [end.lost for end in until(1, 0)] == [None]
+        else:
+            for _ in range(30):
+                engine.poll(0.1)
+            until(1, 2)
+        run(2, 0.0)
+        assert [end.lost for end in until(1, 1 if grows else 2)] == [None]
+    finally:
+        engine.stop()
 
 
 @pytest.fixture
