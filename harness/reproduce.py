@@ -25,6 +25,9 @@ from harness.identity import content_key
 from tasks.api import CLOCK_UNITS, PROTOCOL
 from tasks.registry import Registry, resolve
 
+#: A repetition may take so many times as long as the accepted result did, whatever the task's own time limit: the suite's was longer then.
+PATIENCE = 10.0
+
 #: Two values count as equal up to rounding when they differ by at most this, relative to the larger one or to FLOOR.
 TOLERANCE, FLOOR = 1e-6, 1e-3
 
@@ -125,7 +128,8 @@ def repeatable(ledger: Ledger, registry: Registry, key: str) -> Repeatable:
     declared = ledger.query("SELECT metric, unit FROM metrics WHERE task = :task", {"task": row["task"]}).to_pylist()
     units = {metric["metric"]: metric["unit"] for metric in declared}
     params, method_params = json.loads(row["task_params"]), json.loads(row["method_params"])
-    unit = TrialUnit(row["task"], params, row["method"], method_params, (row["seed"],), (key,), task_class.timeout)
+    timeout = max(task_class.timeout, PATIENCE * row["seconds"])
+    unit = TrialUnit(row["task"], params, row["method"], method_params, (row["seed"],), (key,), timeout)
     threads = ledger.query(
         "SELECT e.threads AS threads FROM attempts a JOIN environments e ON e.environment = a.environment WHERE a.attempt = :attempt",
         {"attempt": row["attempt"]},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -64,24 +64,35 @@ def audit(
     db: DbOption = DEFAULT_DB,
     as_json: JsonOption = False,
 ) -> None:
-    """Repeat a sample of trials twice in another worker and once with another number of threads; store and count the agreement."""
+    """Repeat a sample of trials twice in another worker and once with another number of threads; store and count the agreement (exit 1
+    when no trial could be repeated)."""
+    from db.errors import LedgerError
     from harness.reproduce import CannotReproduce, repeatable, sample
     from harness.reproduce import audit as audit_trial
+    from tasks.errors import TaskError
     from tasks.registry import REGISTRY
 
     console = stderr()
-    with open_ledger(db, read_only=False) as ledger, _run(ledger, "audit") as run:
-        keys = sample(ledger, trials, family)
-        for number, key in enumerate(keys, 1):
-            console.print(f"[{number}/{len(keys)}] {key[:12]}", markup=False)
-            try:
-                audit_trial(ledger, run, repeatable(ledger, REGISTRY, key), _settings(1))
-            except CannotReproduce as error:
-                console.print(str(error), style="yellow", markup=False)
-        rows = ledger.query(COUNTS, {"run": run}).to_pylist()
+    with open_ledger(db, read_only=False) as ledger:
+        if not (keys := sample(ledger, trials, family)):
+            raise LedgerError(f"{ledger.url} holds no finished trial{f' of a family {family!r}' if family else ''} that could be repeated.")
+        with _run(ledger, "audit") as run:
+            for number, key in enumerate(keys, 1):
+                console.print(f"[{number}/{len(keys)}] {key[:12]}", markup=False)
+                try:
+                    audit_trial(ledger, run, repeatable(ledger, REGISTRY, key), _settings(1))
+                except (CannotReproduce, TaskError) as error:  # of other code than this, perhaps: the others can be repeated
+                    console.print(str(error), style="yellow", markup=False)
+            rows = ledger.query(COUNTS, {"run": run}).to_pylist()
     if as_json:
         print_json(rows)
-        return
+    else:
+        _print_counts(rows)
+    if not rows:
+        raise typer.Exit(EXIT_DIFFERENT)
+
+
+def _print_counts(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     table = Table(*("task", "condition", *(name.replace("_", " ") for name in AGREEMENTS)), box=None, header_style="bold", pad_edge=False)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from harness.reproduce import TOLERANCE, Comparison, Numbers, Repetition, audit_row, compare, deviation
+from db.records import Attempt, Environment, Run
+from harness.reproduce import TOLERANCE, Comparison, Numbers, Repetition, audit_row, compare, deviation, repeatable
+from tasks.registry import REGISTRY
 from tests.harness.test_cli import Shell
+from tests.harness.test_scheduler import Bench
+from tests.harness.toys import PLUGIN as TOYS
+from tests.harness.toys import start_run, toy_plan, toys
 
 PLUGIN = '''
 import itertools
@@ -109,6 +115,36 @@ def test_an_audit_finds_what_each_trial_depends_on(assay: Shell) -> None:
     assert counts == {"other threads": (3, 1, 1), "other worker": (4, 0, 1), "same worker": (2, 0, 3)}
     printed = json.loads(audit.stdout)
     assert {row["condition"]: (row["bitwise"], row["within_tolerance"], row["different"]) for row in printed} == counts
+
+
+def test_an_audit_that_repeats_nothing_is_no_success(assay: Shell) -> None:
+    plugin = assay.folder / "habits.py"
+    plugin.write_text(PLUGIN)
+    suite = assay.suite("seeds: 1\ntasks: [{task: toy/habits, methods: [steady]}]\n", plugin)
+    assert assay("run", suite, "--engine", "inline").returncode == 0
+    nothing = assay("audit", "nosuch")
+    assert nothing.returncode == 3
+    assert "holds no finished trial of a family 'nosuch' that could be repeated" in nothing.stderr
+    assert assay.rows("SELECT COUNT(*) FROM runs") == [(1,)]
+    plugin.unlink()
+    lost = assay("audit", "--json")
+    assert (lost.returncode, json.loads(lost.stdout)) == (1, [])
+
+
+def test_a_repetition_may_take_longer_than_the_tasks_own_limit_if_the_result_did(tmp_path: Path) -> None:
+    """The suite had allowed it more."""
+    bench = Bench(tmp_path, "inline")
+    quick, slow = (planned.trial.key for planned in toys("ok", range(2)))
+    plan = toy_plan(toys("ok", range(2)))
+    bench.ledger.submit(start_run(bench.ledger), plan.trials)
+    bench.ledger.start_run(Run("run-2", "toys", plan.suite_text + f"plugins: [{TOYS}]\n", "test", [], 2), Environment("e" * 64, {}))
+    bench.ledger.submit("run-2", plan.trials)
+    now = datetime.now(UTC)
+    for key, seconds in ((quick, 0.1), (slow, 1000.0)):
+        bench.ledger.record([Attempt(key, key, "run-2", "ok", now, now, seconds, 0.1, "w", None, {"score": 1.0})])
+    assert repeatable(bench.ledger, REGISTRY, quick).unit.timeout == 20.0
+    assert repeatable(bench.ledger, REGISTRY, slow).unit.timeout == 10_000.0
+    bench.ledger.close()
 
 
 @pytest.mark.parametrize(
