@@ -15,7 +15,7 @@ from reports.params import fulfils
 from reports.standings import Standing
 from reports.stats.caveats import few_pairs, few_t
 from reports.stats.multiplicity import CORRECTION_TEXT, CORRECTIONS, Correction
-from reports.stats.paired import TEST_TEXT, TESTS, PairedTest
+from reports.stats.paired import TEST_TEXT, PairedTest, between
 from reports.stats.profiles import FEWEST_FOR_IQM
 
 
@@ -299,15 +299,14 @@ COLUMNS: dict[str, BoardColumn] = {
 def versus(baseline: str, test: PairedTest = "t", correction: Correction = "holm") -> BoardColumn:
     """A column of paired differences from one method: its id or name within the family, optionally with `:param=value,...`.
 
-    `test`: which paired test and effect (`reports.stats.paired.TESTS`). `correction`: for how many rows are compared. Boards without
+    `test`: which paired test and effect (`reports.stats.paired.TEST_TEXT`). `correction`: for how many rows are compared. Boards without
     the baseline, or with several of its configurations, raise BadQuestion.
     """
 
     def compute(standing: Standing, entries: Sequence[int]) -> list[Cell]:
         base = baseline_entry(standing, baseline)
         others = [at for at in standing.ranked if at != base]
-        rows = {at: standing.matrix[at] - standing.matrix[base] for at in others}
-        tests = {at: TESTS[test](row[~np.isnan(row)]) for at, row in rows.items()}
+        tests = {at: between(standing.matrix[at], standing.matrix[base], test) for at in others}
         adjusted = dict(zip(others, CORRECTIONS[correction](np.array([tests[at].p for at in others])), strict=True))
         write = formatter([one.effect for one in tests.values()], [(one.high - one.low) / 2 for one in tests.values()])
         few = (few_t if test == "t" else few_pairs)(min((one.n for one in tests.values()), default=0))

@@ -105,16 +105,16 @@ def leaderboard(
 
 def _test(name: str) -> PairedTest:
     from reports.errors import BadQuestion
-    from reports.stats.paired import TESTS
+    from reports.stats.paired import TEST_TEXT
 
-    for known in TESTS:
+    for known in TEST_TEXT:
         if name == known:
             return known
     if name.lower().replace("_", "-") in UNPAIRED:
         raise BadQuestion(
-            f"{name} treats the seeds of two methods as unrelated, but they are paired here; choose one of {', '.join(TESTS)}."
+            f"{name} treats the seeds of two methods as unrelated, but they are paired here; choose one of {', '.join(TEST_TEXT)}."
         )
-    raise BadQuestion(f"Unknown test {name!r}; choose one of {', '.join(TESTS)}.")
+    raise BadQuestion(f"Unknown test {name!r}; choose one of {', '.join(TEST_TEXT)}.")
 
 
 def list_families(ledger: Ledger) -> list[str]:

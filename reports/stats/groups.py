@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from reports.stats.distributions import Floats, student_cdf, student_quantile
 from reports.stats.multiplicity import holm
-from reports.stats.paired import RELATIVE_ZERO
+from reports.stats.paired import RELATIVE_ZERO, unpaired_error
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -24,7 +24,7 @@ class Pairwise:
 
     difference: Floats  #: mean paired difference
     n: Ints  #: common seeds
-    p: Floats  #: two-sided paired t, raw; NaN below two common seeds
+    p: Floats  #: two-sided paired t (`reports.stats.paired.between`), raw; NaN below two common seeds
     adjusted: Floats  #: Holm over all pairs
 
 
@@ -88,6 +88,9 @@ def _statistics(a: Floats, b: Floats) -> tuple[Floats, Floats, Ints]:
         error = np.sqrt(np.einsum("ij,ij->i", d, d) / (count - 1) / count)
         # Infinite where seeds show no spread: the difference is then certain, as far as seeds can tell.
         t = np.where(error <= RELATIVE_ZERO * np.abs(mean), np.where(mean == 0, 0.0, np.inf), np.abs(mean) / error)
+        for at in np.flatnonzero(np.isinf(t)):  # unless the values vary: coarse ones differ by the same amount by chance
+            both = ~absent[at]
+            t[at] = np.abs(mean[at]) / np.float64(unpaired_error(a[at][both], b[at][both]))
     return mean, t, count
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,6 +46,15 @@ def differences(a: Floats, b: Floats) -> Floats:
     return np.where(np.abs(d) <= RELATIVE_ZERO * scale, 0.0, d)
 
 
+def unpaired_error(a: Floats, b: Floats) -> float:
+    """Standard error of the mean difference of a [n] and b [n] as if the seeds were not paired: 0 where neither varies (a deterministic
+    task), NaN where all that shows this is two seeds, which agree by chance too often."""
+    n, spread = len(a), float(np.var(a, ddof=1) + np.var(b, ddof=1))
+    if spread <= (RELATIVE_ZERO * float(np.abs([a, b]).max())) ** 2:
+        return 0.0 if n > 2 else math.nan
+    return math.sqrt(spread / n)
+
+
 def _tail(lower: float, upper: float, alternative: Alternative) -> float:
     if alternative == "greater":
         return upper
@@ -53,25 +63,34 @@ def _tail(lower: float, upper: float, alternative: Alternative) -> float:
     return min(1.0, 2 * min(lower, upper))
 
 
-def paired_t(d: Floats, *, null: float = 0.0, alternative: Alternative = "two-sided", level: float = 0.95) -> PairedResult:
-    """Student's paired t test of mean(d) = `null`. The interval is always two-sided.
+def paired_t(
+    d: Floats, *, null: float = 0.0, alternative: Alternative = "two-sided", level: float = 0.95, without_spread: float = 0.0
+) -> PairedResult:
+    """Student's paired t test of mean(d) = `null`. The interval is always two-sided. Needs n >= 2.
 
-    Differences without any spread (a deterministic task) give p = 0 or 1: the seeds then carry no uncertainty. Needs n >= 2.
+    Differences without any spread give p = 0 or 1: in a deterministic task the seeds carry no uncertainty. But values that vary may also
+    differ by the same amount on every seed by chance, if they are coarse (accuracies on some hundred examples): `without_spread` is the
+    standard error to judge a difference by then (see `unpaired_error`; NaN: there is no answer).
     """
     d = np.asarray(d, dtype=np.float64)
     n = len(d)
-    mean = float(d.mean()) if n else float("nan")
+    mean = float(d.mean()) if n else math.nan
     if n < 2:
-        return PairedResult("paired t", n, mean, float("nan"), float("nan"), float("nan"), note="one pair has no spread to judge by")
-    error = float(d.std(ddof=1)) / np.sqrt(n)
+        return PairedResult("paired t", n, mean, math.nan, math.nan, math.nan, note="one pair has no spread to judge by")
+    error, name, note = float(d.std(ddof=1)) / np.sqrt(n), "paired t", ""
     if error <= RELATIVE_ZERO * max(abs(mean), float(np.abs(d).max())):
-        shift = mean - null
-        lower, upper = (1.0, 0.0) if shift > 0 else (0.0, 1.0) if shift < 0 else (1.0, 1.0)
-        return PairedResult("paired t", n, mean, mean, mean, _tail(lower, upper, alternative), note="no spread over seeds")
+        error, note = without_spread if mean else 0.0, "no spread over seeds"
+        if math.isnan(error):
+            return PairedResult("paired t", n, mean, math.nan, math.nan, math.nan, note="two seeds that agree have no spread to judge by")
+        if error == 0:
+            shift = mean - null
+            lower, upper = (1.0, 0.0) if shift > 0 else (0.0, 1.0) if shift < 0 else (1.0, 1.0)
+            return PairedResult("paired t", n, mean, mean, mean, _tail(lower, upper, alternative), note=note)
+        name, note = "t by the spread of the values", "the same difference on every seed"
     t = (mean - null) / error
     half = float(student_quantile((1 + level) / 2, n - 1)) * error
     p = _tail(float(student_cdf(t, n - 1)), float(student_cdf(-t, n - 1)), alternative)
-    return PairedResult("paired t", n, mean, mean - half, mean + half, p)
+    return PairedResult(name, n, mean, mean - half, mean + half, p, note=note)
 
 
 def signed_rank_null(ranks2: Floats) -> Floats:
@@ -149,15 +168,16 @@ def sign_flip(
     level: float = 0.95,
     draws: int = 99_999,
     seed: int = 0,
+    without_spread: float = 0.0,
 ) -> PairedResult:
     """Permutation test of the mean difference: under the null each sign is as likely as its opposite.
 
     Exact up to 16 pairs; above, `draws` random sign patterns with the observed one counted, so p is never zero. The interval is
-    Student's.
+    Student's (`without_spread`: see `paired_t`).
     """
     d = np.asarray(d, dtype=np.float64)
     n = len(d)
-    base = paired_t(d, level=level)
+    base = paired_t(d, level=level, without_spread=without_spread)
     if n == 0:
         return PairedResult("sign-flip permutation", 0, base.effect, base.low, base.high, float("nan"), 1.0)
     x = d - null
@@ -187,12 +207,20 @@ def _chunks(total: int, size: int) -> list[int]:
 
 PairedTest = Literal["t", "wilcoxon", "permutation"]
 
-#: The paired tests that people can choose between.
-TESTS: Mapping[PairedTest, Callable[[Floats], PairedResult]] = {"t": paired_t, "wilcoxon": wilcoxon, "permutation": sign_flip}
-
-#: What each of them estimates, in words.
+#: The paired tests that people can choose between, and what each of them estimates, in words.
 TEST_TEXT: Mapping[PairedTest, str] = {
     "t": "Mean difference (paired t)",
     "wilcoxon": "Hodges-Lehmann shift (Wilcoxon's signed-rank test)",
     "permutation": "Mean difference (sign-flip permutation test, Student's interval)",
 }
+
+
+def between(a: Floats, b: Floats, test: PairedTest = "t") -> PairedResult:
+    """The test of a - b over the seeds on which neither is NaN."""
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    both = ~np.isnan(a) & ~np.isnan(b)
+    a, b = a[both], b[both]
+    d = differences(a, b)
+    if test == "wilcoxon":
+        return wilcoxon(d)
+    return (paired_t if test == "t" else sign_flip)(d, without_spread=unpaired_error(a, b) if len(d) > 1 else 0.0)

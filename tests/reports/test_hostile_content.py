@@ -12,10 +12,14 @@ from sample_ledger import Result, fill, method, metric, task
 from db.ledger import Ledger
 from db.records import Catalogue
 from reports.anchors import anchor
+from reports.boards import Question, load_boards
+from reports.compare import compare
 from reports.files import write
 from reports.html import pack, render
+from reports.leaderboard import board_table
 from reports.params import fulfils, natural, plain
 from reports.report import report
+from reports.standings import standing
 
 
 def record(ledger: Ledger, values: Mapping[str, Sequence[float]], direction: str = "lower", name: str = "loss") -> None:
@@ -56,3 +60,19 @@ def test_a_metric_s_name_is_neither_markup_nor_a_path(
     assert "<script>alert" not in page
     written = list(write(report(empty_ledger), tmp_path / "out"))
     assert {path.parent for path in written} == {tmp_path / "out", tmp_path / "out" / "data"}
+
+
+def test_two_seeds_that_differ_alike_separate_nothing_on_boards_and_in_comparisons(empty_ledger: Ledger) -> None:
+    record(empty_ledger, {"a": [0.91, 0.90], "b": [0.92, 0.91], "c": [0.90, 0.90], "d": [0.93, 0.93]}, direction="higher")
+    ranked = standing(load_boards(empty_ledger, Question("odd"))[0])
+    assert ranked.letters == ["a"] * 4
+    table = board_table(ranked, baseline="a")
+    assert not any("*" in row.cells[-1].text for row in table.rows)
+    [change] = compare(empty_ledger, "a", "b").changes
+    assert not change.changed
+
+
+def test_rounding_noise_is_no_difference_from_the_baseline(empty_ledger: Ledger) -> None:
+    record(empty_ledger, {"a": [0.3, 0.6, 0.9], "b": [0.1 + 0.2, 0.1 + 0.5, 0.9 + 2e-16]})
+    table = board_table(standing(load_boards(empty_ledger, Question("odd"))[0]), baseline="a")
+    assert [row.cells[-1].value for row in table.rows if row.cells[1].text == "b"] == [0.0]

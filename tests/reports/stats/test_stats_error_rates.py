@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from reports.stats import groups, intervals, paired
 
@@ -14,6 +15,14 @@ def test_holm_over_all_pairs_keeps_the_chance_of_any_false_difference() -> None:
         matrix = rng.normal(size=(8, 10)) + rng.normal(size=10)
         false += bool((groups.pairwise_t(matrix).adjusted < 0.05).any())
     assert false / 600 <= 0.07
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_accuracies_on_two_hundred_examples_keep_the_chance_of_any_false_difference(seeds: int) -> None:
+    """Coarse values: equal methods differ by the same number of examples on every seed more often than not somewhere on a board."""
+    rng = np.random.default_rng(3)
+    boards = [rng.binomial(200, 0.95, size=(20, seeds)) / 200 for _ in range(200)]
+    assert np.mean([(groups.pairwise_t(board).adjusted < 0.05).any() for board in boards]) <= 0.07
 
 
 def test_pairing_finds_a_difference_that_the_spread_between_seeds_hides() -> None:

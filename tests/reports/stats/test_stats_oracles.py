@@ -200,6 +200,23 @@ def test_pairwise_t_of_deterministic_and_single_seed_rows() -> None:
     assert np.isnan(got.p[0, 3])
 
 
+def test_equal_differences_of_values_that_vary_are_judged_by_the_spread_of_the_values() -> None:
+    coarse = np.array([[0.91, 0.90, 0.95], [0.92, 0.91, 0.96], [0.90, 0.90, 0.90], [0.93, 0.93, 0.93]])
+    got = groups.pairwise_t(coarse)
+    error = np.sqrt((coarse[0].var(ddof=1) + coarse[1].var(ddof=1)) / 3)
+    assert got.p[0, 1] == pytest.approx(2 * ss.t.sf(0.01 / error, 2), **EXACT)
+    assert got.p[2, 3] == 0.0  # nothing varies: a deterministic task
+    for a, b in ((0, 1), (2, 3), (0, 2)):
+        assert paired.between(coarse[a], coarse[b]).p == pytest.approx(got.p[a, b], **EXACT)
+    shown = paired.between(coarse[1], coarse[0])
+    assert (shown.low, shown.high) == pytest.approx(ss.t.interval(0.95, 2, 0.01, error), **EXACT)
+    assert paired.between(coarse[1], coarse[0] - 5).p < 1e-4
+    two = paired.between(coarse[3, :2], coarse[2, :2])
+    assert np.isnan([two.p, two.low, groups.pairwise_t(coarse[2:, :2]).p[0, 1]]).all()
+    far = np.vstack([coarse, coarse + 5])
+    assert groups.separated(far)[0].tolist() == (groups.pairwise_t(far).p < 0.05 / 28).tolist()
+
+
 @given(st.integers(2, 8), st.integers(0, 2**28 - 1))
 @settings(max_examples=120, deadline=None)
 def test_cliques_are_exactly_the_maximal_cliques_of_networkx(k: int, bits: int) -> None:
