@@ -12,7 +12,7 @@ import numpy as np
 from reports.anchors import anchor
 from reports.document import Block, Cell, Column, Plot, Row, Section, Table
 from reports.errors import BadQuestion
-from reports.numbers import p_text
+from reports.numbers import p_text, p_value
 from reports.plots.build import MOST_LINES, Palette, apart, family_palette
 from reports.plots.figure import Axis, Figure, Panel, Point, Series
 from reports.standings import Standing
@@ -92,9 +92,7 @@ def across_tasks(standings: Sequence[Standing], family: str, weights: Mapping[st
                 Cell(f"{ratings[at]:.0f}", float(ratings[at]), *_ends(elo_ends, at)),
                 Cell(_span(elo_ends, at, "{:.0f}")),
                 Cell(f"{first[at]:g}", float(first[at]), tone="muted"),
-                Cell("–", None)
-                if weighted or at == order[0]
-                else Cell(p_text(float(to_best[at])).removeprefix("p ").removeprefix("= "), float(to_best[at])),
+                Cell("–", None) if weighted or at == order[0] else Cell(p_value(float(to_best[at])), float(to_best[at])),
                 *beats[at],
             )
         )

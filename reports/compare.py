@@ -11,7 +11,7 @@ import numpy as np
 from db.ledger import Ledger
 from reports.document import Block, Cell, Column, Document, Row, Section, Table, Text, dense
 from reports.errors import BadQuestion, NotPaired
-from reports.numbers import formatter
+from reports.numbers import formatter, p_value
 from reports.params import differing
 from reports.questions import EVERYTHING, Filter
 from reports.sides import By, Group, Side, kind_of, load_side
@@ -308,7 +308,7 @@ def _row(change: Change) -> Row:
                 note="" if np.isnan(change.a12) else f"Cliff's delta {2 * change.a12 - 1:.2f}",
             ),
             Cell(str(change.n), change.n, tone="muted"),
-            Cell(f"{change.adjusted:.2g}" if change.adjusted >= 1e-4 else "<0.0001", change.adjusted),
+            Cell(p_value(change.adjusted), None if np.isnan(change.adjusted) else change.adjusted),
             Cell(change.test, tone="muted"),
         ),
         change.trials,

@@ -48,6 +48,17 @@ def missing(value: float | None) -> str:
     return ""
 
 
+def p_short(p: float) -> str:
+    """p to two digits, to four where two would hide on which side of 5 or 1 % it lies."""
+    text = f"{p:.2g}"
+    return "unknown" if math.isnan(p) else f"{p:.4g}" if text in ("0.05", "0.01") else text
+
+
+def p_value(p: float) -> str:
+    """p as written in a table: never zero."""
+    return "–" if math.isnan(p) else "<0.0001" if p < 1e-4 else p_short(p)
+
+
 def p_text(p: float) -> str:
     """p as written in text: never zero."""
     if math.isnan(p):

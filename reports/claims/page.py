@@ -10,7 +10,7 @@ from reports.anchors import anchor
 from reports.claims.verdicts import Decision
 from reports.document import Block, Cell, Code, Column, Document, Facts, Row, Section, Table, Text, Tone
 from reports.errors import BadQuestion
-from reports.numbers import formatter, p_text
+from reports.numbers import formatter, p_text, p_value
 from reports.provenance import literal
 from reports.stats.caveats import few_pairs, few_t
 
@@ -62,7 +62,7 @@ def verdict_table(decisions: Sequence[Decision], ident: str = "claims", caption:
             level = one.p_refute if one.verdict == "refuted" else one.p_support
             if "violations" in outcome.detail:
                 level = math.nan  # a check of every seed, not a test
-            p = Cell("–" if math.isnan(level) else f"{level:.2g}" if level >= 1e-4 else "<0.0001", _value(level), note=outcome.test)
+            p = Cell(p_value(level), _value(level), note=outcome.test)
         label = one.status + (" (control)" if claim.control else "")
         tone = TONES[one.status]
         if claim.control:

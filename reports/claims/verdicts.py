@@ -20,6 +20,7 @@ from reports.claims.kinds import KIND_TESTS, REFUTE_LEVEL, SUPPORT_LEVEL, noise_
 from reports.claims.outcome import Outcome
 from reports.curves import load_curves
 from reports.errors import BadQuestion, ReportError
+from reports.numbers import p_short
 from reports.questions import EVERYTHING, Filter
 from reports.stats.multiplicity import holm
 
@@ -221,11 +222,11 @@ def words(definition: Definition, outcome: Outcome, support: float, refute: floa
             return "refuted", f"{violations} of {outcome.n} seeds violate it, under {definition.protocol}; no test is needed."
         return "supported", f"All {outcome.n} seeds satisfy it; a statement about every seed has no test."
     if support <= SUPPORT_LEVEL and outcome.robust_support <= SUPPORT_LEVEL:
-        return "supported", f"The evidence for it passes {SUPPORT_LEVEL:.0%} after correction (p = {support:.2g})."
+        return "supported", f"The evidence for it passes {SUPPORT_LEVEL:.0%} after correction (p = {p_short(support)})."
     if refute <= REFUTE_LEVEL and outcome.robust_refute <= SUPPORT_LEVEL:
         return (
             "refuted",
-            f"The evidence against it passes {REFUTE_LEVEL:.0%} after correction (p = {refute:.2g}), under {definition.protocol}, "
+            f"The evidence against it passes {REFUTE_LEVEL:.0%} after correction (p = {p_short(refute)}), under {definition.protocol}, "
             f"{outcome.n} seeds{f'; the paper: {definition.setting}' if definition.setting else ''}.",
         )
     if support <= SUPPORT_LEVEL or refute <= REFUTE_LEVEL:
@@ -238,10 +239,17 @@ def words(definition: Definition, outcome: Outcome, support: float, refute: floa
     if outcome.p_support <= SUPPORT_LEVEL < support:
         return (
             "inconclusive",
-            f"In favour (p = {outcome.p_support:.2g}), but not after correction over the family's claims (p = {support:.2g}).",
+            f"In favour (p = {p_short(outcome.p_support)}), but not after correction over the family's claims (p = {p_short(support)}).",
         )
+    for what, p, level, flips in (
+        ("In favour", support, SUPPORT_LEVEL, outcome.robust_support),
+        ("Against it", refute, REFUTE_LEVEL, outcome.robust_refute),
+    ):
+        if p <= level:
+            unlike = f"but sign flips, which assume less, don't confirm it (p = {p_short(flips)})"
+            return "inconclusive", f"{what} after correction (p = {p_short(p)}), {unlike}."
     more = f"; about {needed} seeds would show the effect seen with power .8" if needed and needed > outcome.n else ""
-    return "inconclusive", f"Neither supported (p = {support:.2g}) nor refuted (p = {refute:.2g}) after correction{more}."
+    return "inconclusive", f"Neither supported (p = {p_short(support)}) nor refuted (p = {p_short(refute)}) after correction{more}."
 
 
 def families_with_claims(ledger: Ledger) -> list[str]:

@@ -17,6 +17,7 @@ from reports.compare import compare
 from reports.files import write
 from reports.html import pack, render
 from reports.leaderboard import board_table
+from reports.numbers import p_short, p_value
 from reports.params import fulfils, natural, plain
 from reports.report import report
 from reports.standings import standing
@@ -76,3 +77,15 @@ def test_rounding_noise_is_no_difference_from_the_baseline(empty_ledger: Ledger)
     record(empty_ledger, {"a": [0.3, 0.6, 0.9], "b": [0.1 + 0.2, 0.1 + 0.5, 0.9 + 2e-16]})
     table = board_table(standing(load_boards(empty_ledger, Question("odd"))[0]), baseline="a")
     assert [row.cells[-1].value for row in table.rows if row.cells[1].text == "b"] == [0.0]
+
+
+def test_p_is_never_rounded_onto_a_level_nor_made_up() -> None:
+    assert [p_value(p) for p in (float("nan"), 0.0, 0.0496, 0.0504, 0.00996, 0.029)] == [
+        "–",
+        "<0.0001",
+        "0.0496",
+        "0.0504",
+        "0.00996",
+        "0.029",
+    ]
+    assert (p_short(2.1e-6), p_short(float("nan"))) == ("2.1e-06", "unknown")

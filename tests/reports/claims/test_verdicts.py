@@ -486,3 +486,14 @@ def test_families_without_claims_and_broken_definitions_are_named(empty_ledger: 
         decide(empty_ledger, "toy")
     with pytest.raises(ReportError, match="unknown kind 'magic'"):
         parse({"claim": "c", "paper": 1, "family": "f", "statement": "", "definition": json.dumps(definition("magic")), "hash": ""})
+
+
+def test_a_verdict_that_sign_flips_hold_back_says_so() -> None:
+    found = parse(
+        {"claim": "c", "paper": 6, "family": "toy", "statement": "", "definition": json.dumps(definition(min_seeds=4)), "hash": "h"}
+    )
+    for a, what in ((1, "In favour"), (3, "Against it")):
+        outcome = KIND_TESTS["better"](select(found, material({"loss": {"a": noisy(a, 4, 0.001), "b": noisy(2, 4, 0.001, seed=1)}})))
+        given, reason = words(found, outcome, outcome.p_support, outcome.p_refute)
+        assert (given, reason.partition(" after")[0]) == ("inconclusive", what)
+        assert "sign flips, which assume less, don't confirm it (p = 0.062)" in reason
