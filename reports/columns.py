@@ -328,7 +328,8 @@ def versus(baseline: str, test: PairedTest = "t", correction: Correction = "holm
     doc = (
         f"{TEST_TEXT[test]} with 95 % interval, paired by seed; * where it is not zero ({CORRECTION_TEXT[correction]}, over the rows, 5 %)."
     )
-    return BoardColumn("versus", f"against {baseline}", compute, "right", doc)
+    title = f"against {baseline}".replace("{", "{{").replace("}", "}}")  # no placeholders of a title
+    return BoardColumn("versus", title, compute, "right", doc)
 
 
 def baseline_entry(standing: Standing, wanted: str) -> int:

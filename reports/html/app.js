@@ -17,7 +17,8 @@
   // Pages: the one that holds the address's anchor is open.
   const pages = all(".page"), title = document.title;
   const show = () => {
-    const id = decodeURIComponent(location.hash.slice(1));
+    let id = location.hash.slice(1);
+    try { id = decodeURIComponent(id); } catch { /* not an address of ours */ }
     const target = id && document.getElementById(id);
     const page = (target && target.closest(".page")) || pages[0];
     for (const one of pages) one.classList.toggle("open", one === page);

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from reports.document import Document, Table
@@ -25,7 +26,7 @@ LAYOUT = ("spare", "folded", "unfolded", "within", "page")
 
 def render_json(document: Document) -> str:
     """The document as JSON text. Non-finite numbers become null; empty fields are left out."""
-    return json.dumps({"schema": SCHEMA_VERSION, **_plain(document)}, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    return json.dumps({"schema": SCHEMA_VERSION, "sections": [], **_plain(document)}, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:
@@ -34,8 +35,8 @@ def _plain(value: Any) -> Any:
         name = type(value).__name__
         kind = {"kind": name.lower()} if name in ("Table", "Text", "Facts", "Code", "Plot") else {}
         return kind | {key: one for key, one in content.items() if key in ALWAYS or not (one in ("", None, [], {}) or one is False)}
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None  # numpy's own float is one too
+    if isinstance(value, Real) and not isinstance(value, bool):  # columns from elsewhere may hold numpy's numbers
+        return int(value) if isinstance(value, Integral) else float(value) if math.isfinite(value) else None
     if isinstance(value, dict):
         return {str(name): _plain(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
@@ -44,20 +45,23 @@ def _plain(value: Any) -> Any:
 
 
 def render_csv(tables: Sequence[Table]) -> str:
-    """All tables one below another in one CSV: table, then every column's value; intervals as extra columns `NAME low`, `NAME high`.
+    """All tables one below another in one CSV: table, then every column's value; intervals as extra columns `NAME low`, `NAME high`; then
+    `trials`, the keys behind the row.
 
-    Values are the unrounded numbers. Texts that a spreadsheet would run as a formula get a leading apostrophe.
+    Values are the unrounded numbers. Texts that a spreadsheet would run as a formula get a leading apostrophe. A column whose key is taken
+    (a metric called rank, a count of trials) is called `NAME 2`.
     """
     heads: list[str] = ["table"]
     records: list[dict[str, str]] = []
     for table in tables:
+        names = _names(table)
         for row in table.rows:
             record = {"table": guard(table.caption)}
-            for column, cell in zip(table.columns, row.cells, strict=True):
+            for name, cell in zip(names, row.cells, strict=True):
                 value = cell.text if cell.value is None and cell.low is None else cell.value
-                record[column.key] = _value(value)
+                record[name] = _value(value)
                 if cell.low is not None or cell.high is not None:
-                    record[f"{column.key} low"], record[f"{column.key} high"] = _value(cell.low), _value(cell.high)
+                    record[f"{name} low"], record[f"{name} high"] = _value(cell.low), _value(cell.high)
             record["trials"] = " ".join(row.trials)
             records.append(record)
             heads += [name for name in record if name not in heads and name != "trials"]
@@ -69,9 +73,20 @@ def render_csv(tables: Sequence[Table]) -> str:
     return out.getvalue()
 
 
+def _names(table: Table) -> list[str]:
+    """A heading per column, no two alike, nor like the ends of another's interval or what every CSV has."""
+    taken = {"table", "trials"}
+    out = []
+    for column in table.columns:
+        name = next(name for at in range(1, len(taken) + 2) if (name := column.key if at == 1 else f"{column.key} {at}") not in taken)
+        taken |= {name, f"{name} low", f"{name} high"}
+        out.append(name)
+    return out
+
+
 def _value(value: float | int | str | None) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
         return "" if value == "–" else guard(value)
-    return repr(value) if math.isfinite(value) else ""
+    return repr(_plain(value)) if math.isfinite(value) else ""

@@ -30,6 +30,7 @@ _SPECIAL = {
     "'": "{'}",
     "`": "{`}",
     "-": "{-}",  # no ligatures in names
+    "*": "{*}",  # a row that begins with one would belong to the line break before it
     "–": "--",
     "−": "$-$",
     "…": r"\ldots{}",

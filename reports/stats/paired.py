@@ -49,10 +49,10 @@ def differences(a: Floats, b: Floats) -> Floats:
 def unpaired_error(a: Floats, b: Floats) -> float:
     """Standard error of the mean difference of a [n] and b [n] as if the seeds were not paired: 0 where neither varies (a deterministic
     task), NaN where all that shows this is two seeds, which agree by chance too often."""
-    n, spread = len(a), float(np.var(a, ddof=1) + np.var(b, ddof=1))
-    if spread <= (RELATIVE_ZERO * float(np.abs([a, b]).max())) ** 2:
+    n, spread = len(a), math.hypot(np.std(a, ddof=1), np.std(b, ddof=1))
+    if spread <= RELATIVE_ZERO * float(np.abs([a, b]).max()):
         return 0.0 if n > 2 else math.nan
-    return math.sqrt(spread / n)
+    return spread / math.sqrt(n)
 
 
 def _tail(lower: float, upper: float, alternative: Alternative) -> float:

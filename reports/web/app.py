@@ -37,7 +37,8 @@ REFRESH = 5
 
 _STATE = (
     "SELECT (SELECT COUNT(*) FROM trials) AS trials, (SELECT COUNT(*) FROM attempts) AS attempts, "
-    "(SELECT COUNT(*) FROM verdicts) AS verdicts, (SELECT COUNT(*) FROM runs WHERE finished IS NULL) AS running"
+    "(SELECT COUNT(*) FROM verdicts) AS verdicts, (SELECT COUNT(*) FROM submissions) AS submissions, (SELECT COUNT(*) FROM runs) AS runs, "
+    "(SELECT COUNT(*) FROM runs WHERE finished IS NULL) AS running"
 )
 
 
@@ -50,7 +51,7 @@ class Pages:
         self._made: tuple[Any, Document] | None = None
 
     def document(self) -> Document:
-        """The report of the ledger as it is now; made again only when trials, attempts or verdicts were added."""
+        """The report of the ledger as it is now; made again only when trials, attempts, verdicts, runs or submissions were added."""
         with self.open() as ledger, self._lock:
             state = tuple(ledger.query(_STATE).to_pylist()[0].values())
             if self._made is None or self._made[0] != state:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sample_ledger import Result, fill, method, metric, task
 
@@ -14,11 +18,14 @@ from db.records import Catalogue
 from reports.anchors import anchor
 from reports.boards import Question, load_boards
 from reports.compare import compare
+from reports.document import Cell, Column, Document, Row, Section, Table
 from reports.files import write
 from reports.html import pack, render
 from reports.leaderboard import board_table
 from reports.numbers import p_short, p_value
 from reports.params import fulfils, natural, plain
+from reports.render import latex
+from reports.render.data import render_csv, render_json
 from reports.report import report
 from reports.standings import standing
 
@@ -89,3 +96,40 @@ def test_p_is_never_rounded_onto_a_level_nor_made_up() -> None:
         "0.029",
     ]
     assert (p_short(2.1e-6), p_short(float("nan"))) == ("2.1e-06", "unknown")
+
+
+def test_no_column_of_a_csv_overwrites_another(empty_ledger: Ledger) -> None:
+    record(empty_ledger, {"a": [1.0, 2.0, 3.0], "b": [7.0, 8.0, 9.0]}, name="rank")
+    document = report(empty_ledger)
+    rows = {table.id: list(csv.DictReader(io.StringIO(render_csv([table])))) for table in document.tables()}
+    assert rows["families"][0]["trials 2"] == "6"
+    board = board_table(standing(load_boards(empty_ledger, Question("odd"))[0]), columns=["rank", "method"], all_metrics=True)
+    twice = Table(
+        "t", "t", (*board.columns, Column("rank", "rank ↓", "right")), tuple(Row((*row.cells, Cell("5", 5))) for row in board.rows)
+    )
+    assert [(row["rank"], row["rank 2"]) for row in csv.DictReader(io.StringIO(render_csv([twice])))] == [("1.0", "5"), ("2.0", "5")]
+
+
+def test_numbers_of_numpy_are_numbers_in_csv_and_json() -> None:
+    cells = tuple(Cell("x", value) for value in (np.float64(0.5), np.int64(3), np.float32(0.25)))
+    table = Table("t", "t", tuple(Column(name, name) for name in "abc"), (Row(cells),))
+    assert render_csv([table]).splitlines()[1] == "t,0.5,3,0.25,"
+    rows = json.loads(render_json(Document("d", (Section("s", "s", (table,)),))))["sections"][0]["blocks"][0]["rows"]
+    assert [cell["value"] for cell in rows[0]["cells"]] == [0.5, 3, 0.25]
+
+
+def test_a_document_without_sections_says_so_as_its_schema_demands() -> None:
+    assert json.loads(render_json(Document("Claims", ())))["sections"] == []
+
+
+def test_a_star_at_the_start_of_a_row_is_no_part_of_latex_s_line_break() -> None:
+    assert r"{*}x \\" in latex.table(Table("t", "t", (Column("a", "a"),), (Row((Cell("*x"),)),)))
+
+
+def test_a_baseline_may_hold_braces(empty_ledger: Ledger) -> None:
+    results = [
+        Result("odd/t", "odd/a", seed, {"loss": seed + size}, method_params={"cut": {"at": size}}) for seed in range(3) for size in (1, 2)
+    ]
+    fill(empty_ledger, Catalogue(tasks=[task("odd/t", "Odd", [metric("odd/t", "loss", "lower", primary=True)])]), results)
+    table = board_table(standing(load_boards(empty_ledger, Question("odd"))[0]), baseline='a:cut={"at":1}')
+    assert table.columns[-1].title == 'against a:cut={"at":1}'

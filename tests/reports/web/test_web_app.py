@@ -168,7 +168,7 @@ def test_with_a_token_every_way_in_is_checked(locked: object) -> None:
 def test_the_report_is_made_again_only_when_the_ledger_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from sample_ledger import Result, fill, robust_training
 
-    from db.records import Catalogue
+    from db.records import Catalogue, SubmissionRow
     from reports.web import app
 
     calls = []
@@ -183,7 +183,9 @@ def test_the_report_is_made_again_only_when_the_ledger_changed(tmp_path: Path, m
         assert len(calls) == 1
         fill(ledger, Catalogue(), [Result("robust_training/digits-linf", "robust_training/new", 0, {"robust_accuracy": 0.5})], "later")
         assert "robust_training/new" in str(pages.document())
-    assert len(calls) == 2
+        ledger.record_submission(SubmissionRow("s-1", "coins", "ann", "ladder", 0.5, True, 0.01, 99.0))
+        assert "coins" in str(pages.document())
+    assert len(calls) == 3
 
 
 def test_assay_serve_answers_on_a_free_port_and_stops(sample_path: Path) -> None:
