@@ -62,7 +62,7 @@ def _setting(registry: Registry, setting: Setting) -> dict[str, Any]:
     row = {"name": setting.name, "task": setting.task, "task_params": task.params()}
     if setting.params is None:
         return {**row, "params": None, "why": setting.why}
-    return {**row, "params": resolve(registry.method(setting.method), setting.params, setting.method).params()}
+    return {**row, "params": resolve(registry.method(setting.method), setting.params, setting.method).params(), "told": setting.told}
 
 
 def _method(method: type[Method], settings: list[dict[str, Any]]) -> MethodRow:

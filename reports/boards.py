@@ -58,7 +58,7 @@ class Entry:
     label: str
     short: str
     paper: int | None
-    knowledge: tuple[str, ...]
+    knowledge: tuple[str, ...]  #: what the method is told beyond its inputs, or its constants were computed from
     settings: tuple[str, ...] = ()  #: names of this choice of params on this task: theory, tuned
 
     @property
@@ -366,14 +366,17 @@ def _entries(task: Mapping[str, Any], heads: Sequence[Mapping[str, Any]], catalo
         label, paper, knowledge = catalogue.methods.get(head["method"], (head["method"], None, ()))
         if shared[label] > 1:
             label = f"{label} [{head['method']}]"  # two methods chose the same label
-        names = _setting_names(catalogue.settings.get(head["method"], ()), task, head["method_params"])
-        out.append(Entry(head["method"], head["method_version"], head["method_params"], label, shorts[at], paper, knowledge, names))
+        chosen = _settings(catalogue.settings.get(head["method"], ()), task, head["method_params"])
+        told = dict.fromkeys([*knowledge, *(name for one in chosen for name in one.get("told", ()))])
+        names = tuple(one["name"] for one in chosen)
+        out.append(Entry(head["method"], head["method_version"], head["method_params"], label, shorts[at], paper, tuple(told), names))
     return out
 
 
-def _setting_names(settings: Sequence[Mapping[str, Any]], task: Mapping[str, Any], params: str) -> tuple[str, ...]:
+def _settings(settings: Sequence[Mapping[str, Any]], task: Mapping[str, Any], params: str) -> list[Mapping[str, Any]]:
+    """The named choices that these params are on this task."""
     wanted = (task["task"], json.loads(task["task_params"]), json.loads(params)) if settings else None
-    return tuple(one["name"] for one in settings if (one["task"], one["task_params"], one["params"]) == wanted)
+    return [one for one in settings if (one["task"], one["task_params"], one["params"]) == wanted]
 
 
 def _without(task: Mapping[str, Any], methods: Iterable[str], catalogue: Catalogue) -> list[str]:

@@ -105,3 +105,16 @@ def test_the_table_beside_small_runs_is_what_its_query_gives(recorded: tuple[str
     if family == "quantization":
         table = assay("sql", "--file", "docs/small-runs.sql", "--db", str(ledger), "--format", "markdown")
         assert table.strip() in (ROOT / "docs" / "quantization.md").read_text(encoding="utf-8")
+
+
+def test_bandit_claims_b1_to_b20_have_verdicts_and_rows_of_a_board_the_same_seeds(recorded: tuple[str, Path]) -> None:
+    family, ledger = recorded
+    if family != "bandit_regret":
+        pytest.skip("the list is that of the bandits")
+    claims = assay("sql", "SELECT DISTINCT claim FROM verdicts WHERE verdict <> 'not attempted'", "-f", "csv", "--db", str(ledger))
+    assert {f"b{n}" for n in range(1, 21)} <= {claim.split("-")[1] for claim in claims.split()[1:]}
+    query = (
+        "SELECT COUNT(*) FROM (SELECT task, task_params, MIN(seeds) AS least, MAX(seeds) AS most FROM (SELECT task, task_params, method, "
+        "method_params, COUNT(*) AS seeds FROM trials GROUP BY 1, 2, 3, 4) AS entries GROUP BY 1, 2) AS boards WHERE least <> most"
+    )
+    assert assay("sql", query, "-f", "csv", "--db", str(ledger)).split()[-1] == "0"

@@ -15,7 +15,8 @@ def _settings() -> Iterator[Setting]:
     for one in json.loads(RECORD.read_text()):
         for name in ("theory", "tuned"):
             params, why = (None, one[name]) if isinstance(one[name], str) else (one[name], "")
-            yield Setting(name, f"bandit_regret/{one['task']}", one["task_params"], f"bandit_regret/{one['method']}", params, why)
+            told = tuple(one["told"]) if name == "theory" else ()
+            yield Setting(name, f"bandit_regret/{one['task']}", one["task_params"], f"bandit_regret/{one['method']}", params, why, told)
 
 
 SETTINGS = tuple(_settings())

@@ -45,7 +45,7 @@ def tune(tuning: Tuning, name: str, context: Context) -> dict[str, Any]:
         tried.append({"params": params, "score": mean if math.isfinite(mean) else None})
     finite = [one for one in tried if one["score"] is not None]
     best = min(finite, key=lambda one: one["score"]) if finite else tried[0]
-    theory = theory_of(task, method_class)
+    theory, told = theory_of(task, method_class)
     return {
         "task": tuning.task,
         "task_params": dict(tuning.params),
@@ -55,19 +55,39 @@ def tune(tuning: Tuning, name: str, context: Context) -> dict[str, Any]:
         "tried": tried,
         "tuned": best["params"],
         "theory": theory if isinstance(theory, str) else {**_defaults(method_class, tuning.methods[name]), **theory},
+        "told": told,
     }
 
 
-def theory_of(task: Task, method: type[Method]) -> dict[str, Any] | str:
-    """The constants of the method's theory on this task, {} where they are its defaults, the reason where there are none."""
+class Asked(dict[str, float]):
+    """Facts that remember which of them were read, or found with `in`; `get` leaves no trace."""
+
+    def __init__(self, facts: Mapping[str, float]) -> None:
+        super().__init__(facts)
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> float:
+        self.names.add(name)
+        return super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        if found := super().__contains__(name):
+            self.names.add(str(name))
+        return found
+
+
+def theory_of(task: Task, method: type[Method]) -> tuple[dict[str, Any] | str, list[str]]:
+    """The constants of the method's theory on this task ({} where they are its defaults, the reason where there are none) and the facts
+    that they were computed from."""
+    facts = Asked(task.facts() if hasattr(task, "facts") else {})
     if isinstance(task, OnlineRegression):
-        return method.theory(Stream(task.dimension, task.facts(), task.link))  # type: ignore[attr-defined]
-    if not issubclass(method, BanditMethod):
-        theory = getattr(method, "theory", None)
-        return theory() if theory else "no theory known here gives constants"
-    facts: dict[str, float] = task.facts() if hasattr(task, "facts") else {}
-    known = Problem(getattr(task, "arms", 0), getattr(task, "d", 0), getattr(task, "arm_set", "fixed") == "fixed", facts)
-    return method.theory(known)
+        theory = method.theory(Stream(task.dimension, facts, task.link))  # type: ignore[attr-defined]
+    elif issubclass(method, BanditMethod):
+        fixed = getattr(task, "arm_set", "fixed") == "fixed"
+        theory = method.theory(Problem(getattr(task, "arms", 0), getattr(task, "d", 0), fixed, facts))
+    else:
+        theory = method.theory() if hasattr(method, "theory") else "no theory known here gives constants"
+    return theory, [] if isinstance(theory, str) else sorted(facts.names)
 
 
 def suite_rows(records: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -110,17 +110,3 @@ def test_oful(plain_c, arm_set, d, arms, horizon):
         )  # fmt: skip
 
     _compare(f"OFUL {arm_set} {arms} x {d}", horizon, ours, theirs)
-
-
-def test_memory_does_not_depend_on_the_horizon():
-    import tracemalloc
-
-    peaks = []
-    for horizon in (1_000, 1_000_000):
-        ours, _, _ = _armed(armed.play_ucb1, (0.5,), horizon=horizon)
-        ours()
-        tracemalloc.start()
-        ours()
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert peaks[1] < peaks[0] + 4096

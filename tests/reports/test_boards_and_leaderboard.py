@@ -343,16 +343,17 @@ def test_named_settings_are_shown_where_task_and_params_are_theirs(empty_ledger:
     assert "settings" not in [column.key for column in board_table(standing(board)).columns]
     own, other = json.loads(board.task_params), {"elsewhere": 1}
     settings = [
-        {"name": "theory", "task": board.task, "task_params": own, "params": json.loads(board.entries[0].params)},
+        {"name": "theory", "task": board.task, "task_params": own, "params": json.loads(board.entries[0].params), "told": ["gap", "horizon"]},
         {"name": "tuned", "task": board.task, "task_params": other, "params": json.loads(board.entries[0].params)},
         {"name": "tuned", "task": board.task, "task_params": own, "params": {"other": 2}},
         {"name": "theory", "task": board.task, "task_params": own, "params": None, "why": "its step needs a bound"},
         {"name": "theory", "task": board.task, "task_params": other, "params": None, "why": "unseen"},
     ]
-    row = MethodRow(board.entries[0].method, "toy", 1, "A", "", None, (), {"x-settings": settings})
+    row = MethodRow(board.entries[0].method, "toy", 1, "A", "", None, ("gap",), {"x-settings": settings})
     empty_ledger.write_catalogue(Catalogue(methods=[row]))
     [board] = load_boards(empty_ledger, Question("toy"))
     assert [entry.settings for entry in board.entries] == [("theory",), ()]
+    assert [entry.knowledge for entry in board.entries] == [("gap", "horizon"), ()]
     table = board_table(standing(board))
     at = [column.key for column in table.columns].index("settings")
     assert {row.cells[at].text for row in table.rows} == {"theory", "none to set"}

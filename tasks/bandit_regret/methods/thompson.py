@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -20,6 +20,10 @@ class Thompson(ArmedMethod, name="thompson", label="Thompson sampling", knowledg
 
     prior: Literal["beta", "gaussian"] = Field("beta", description="beta needs rewards in [0, 1]")
     scale: float = Field(1.0, gt=0, le=100, description="factor on the posterior's width (gaussian)")
+
+    @classmethod
+    def theory(cls, problem: Problem) -> dict[str, Any] | str:
+        return "its posterior needs noise of finite variance" if problem.facts.get("moment_order", 2.0) < 2.0 else {}
 
     def policy(self) -> ThompsonPolicy:
         return ThompsonPolicy(self)

@@ -18,10 +18,12 @@ class Ucb1(ArmedMethod, name="ucb1", label="UCB1", knowledge=("noise_scale",)):
     Auer, Cesa-Bianchi and Fischer (2002), "Finite-time analysis of the multiarmed bandit problem".
     """
 
-    scale: float = Field(1.0, gt=0, le=100, description="factor on the bonus; 1 is the theory's for noise of the scale told")
+    scale: float = Field(1.0, gt=0, le=100, description="factor on the bonus; the paper's is 2")
 
     @classmethod
-    def theory(cls, problem: Problem) -> dict[str, Any]:
+    def theory(cls, problem: Problem) -> dict[str, Any] | str:
+        if problem.facts.get("moment_order", 2.0) < 2.0:
+            return "its bonus needs noise of finite variance"
         return {"scale": 2.0}  # sqrt(2 ln t / n) for rewards in [0, 1], whose noise scale is 1/2
 
     def policy(self) -> Ucb1Policy:
