@@ -15,9 +15,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from db.backends.base import Backend, Row
-from db.backends.postgresql_server import CONNECT_TIMEOUT, LOCK_TIMEOUT, READER, explain
+from db.backends.postgresql_server import CONNECT_TIMEOUT, LOCK_TIMEOUT, MARKED, READER, explain
 from db.backends.postgresql_surface import PostgresSurface, compiled, named
 from db.errors import LedgerError, LedgerUnavailable
+from db.revisions import HEAD
 
 if TYPE_CHECKING:
     import pyarrow
@@ -64,21 +65,29 @@ class PostgresBackend(Backend):
     def open(cls, url: str, create: bool) -> PostgresBackend:
         """The backend for `url`, its tables made first when `create` says so and they are missing."""
         backend = cls(url)
-        missing = backend.surface.revision() is None
-        if missing and not create:
+        try:
+            if backend.surface.revision() is None:
+                if not create:
+                    raise LedgerUnavailable(
+                        f"The database {backend.url} holds no ledger yet; `assay run SUITE --db URL` creates one, or name another with "
+                        "--db or ASSAY_DB."
+                    )
+                backend._create()
+        except BaseException:
             backend.dispose()
-            raise LedgerUnavailable(
-                f"The database {backend.url} holds no ledger yet; `assay run SUITE --db URL` creates one, or name another with --db or "
-                "ASSAY_DB."
-            )
-        if missing:
-            from db.migrate import migrate
-
-            with backend.write() as connection:
-                if backend.surface.revision() is None:  # another process may have been faster while this one waited for the lock
-                    migrate(connection)
-                    grant_reader(connection)
+            raise
         return backend
+
+    def _create(self) -> None:
+        from db.migrate import migrate
+
+        with self.write() as connection:
+            if self.surface.revision() is None:  # another process may have been faster while this one waited for the lock
+                encoding = connection.exec_driver_sql("SHOW server_encoding").scalar()
+                if encoding != "UTF8":
+                    raise LedgerUnavailable(f"The database {self.url} has the encoding {encoding}; name one made with ENCODING 'UTF8'.")
+                migrate(connection)
+                grant_reader(connection)
 
     def member(self, column: str, parameter: str) -> str:
         return f"{column} = ANY(:{parameter})"
@@ -193,20 +202,25 @@ def translated(statement: str) -> str:
 
 
 def _prepare(connection: Any, record: Any) -> None:
-    connection.execute(f"SET lock_timeout = {LOCK_TIMEOUT}")
-    connection.execute("SET timezone = 'UTC'")
+    """Settings of the server, the database or the user that would end a long import or change what a transaction sees don't count here."""
+    settings = {"lock_timeout": LOCK_TIMEOUT, "statement_timeout": 0, "idle_in_transaction_session_timeout": 0}
+    for name, value in {**settings, "default_transaction_isolation": "'read committed'", "timezone": "'UTC'"}.items():
+        connection.execute(f"SET {name} = {value}")
     connection.commit()
 
 
 def grant_reader(connection: Connection) -> None:
-    """Give the reader role the public views, making the role if that is allowed; without it, guarded queries are
-    checked by their parse tree (`postgresql_check`). To be repeated after every upgrade, because it recreates the views."""
+    """Give the reader role the public views, making the role if that is allowed; without it, guarded queries are checked by their parse
+    tree (`postgresql_check`). Also say the schema's revision where readers see it. To be repeated after every upgrade, because it recreates
+    the views."""
     from db.views import VIEWS
 
     if not connection.exec_driver_sql(f"SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname = '{READER}'").scalar():
         # From PostgreSQL 16 on, who makes a role may not act as it before it is granted.
         superuser = connection.exec_driver_sql("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user").scalar()
         _allowed(connection, f"CREATE ROLE {READER} NOLOGIN", *([] if superuser else [f"GRANT {READER} TO current_user"]))
+    # Readers can't look into alembic_version.
+    _allowed(connection, f"COMMENT ON VIEW {MARKED} IS 'Assay ledger, schema {HEAD}'")
     schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar()
     _allowed(connection, f"GRANT USAGE ON SCHEMA {schema} TO {READER}", f"GRANT SELECT ON {', '.join(VIEWS)} TO {READER}")
 

@@ -39,8 +39,8 @@ def check(connection: psycopg.Connection[Any], statement: str, values: dict[str,
         try:
             # binary: over the extended protocol, which takes one command alone
             cursor.execute(b"CREATE TEMPORARY VIEW assay_check AS SELECT 1 AS x FROM (" + text.encode() + b"\n) AS q", binary=True)
-        except psycopg.errors.InsufficientPrivilege as error:
-            if "temporary" not in str(error):
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction) as error:  # the latter: on a replica
+            if "temporary" not in str(error) and isinstance(error, psycopg.errors.InsufficientPrivilege):
                 raise
             raise QueryRefused(
                 "This user may neither act as the role assay_reader nor make temporary views, so a query can't be checked; ask an "

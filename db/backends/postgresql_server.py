@@ -17,6 +17,8 @@ LOCK_TIMEOUT = 60_000
 CONNECT_TIMEOUT = 10
 #: The role that guarded queries run as: it may read the public views and nothing else.
 READER = "assay_reader"
+#: The view whose comment ends with the schema's revision.
+MARKED = "trials"
 
 
 def explain(url: str, error: Exception) -> LedgerError | None:
@@ -36,6 +38,8 @@ def explain(url: str, error: Exception) -> LedgerError | None:
         )
     if isinstance(error, psycopg.errors.DependentObjectsStillExist):
         return LedgerUnavailable(f"Something else in {url} depends on the public views ({text}); drop it, upgrade, and make it again.")
+    if isinstance(error, psycopg.errors.InvalidSchemaName):
+        return LedgerUnavailable(f"The search_path of this user names no schema in {url} ({text}); set it, or make the schema.")
     if isinstance(error, psycopg.errors.DiskFull):
         return LedgerUnavailable(f"The server of {url} has no space left ({text}); free some and run the same command again.")
     if isinstance(error, psycopg.errors.LockNotAvailable):

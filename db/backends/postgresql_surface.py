@@ -19,7 +19,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from db.backends.postgresql_check import check
-from db.backends.postgresql_server import CONNECT_TIMEOUT, READER, explain
+from db.backends.postgresql_server import CONNECT_TIMEOUT, MARKED, READER, explain
 from db.errors import LedgerError, LedgerUnavailable, QueryRefused
 from db.surface import BATCH, Batch, Surface
 from db.values import without_password
@@ -85,7 +85,12 @@ class PostgresSurface(Surface):
             row = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
             if row is None or row[0] is None:
                 return None
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            try:
+                row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            except psycopg.errors.InsufficientPrivilege:
+                row = connection.execute(f"SELECT substring(obj_description(to_regclass('{MARKED}')) FROM '[0-9]+$')").fetchone()
+                if row is None or row[0] is None:
+                    raise LedgerUnavailable(_ask_for_access(self.url)) from None
             return None if row is None else str(row[0])
         except psycopg.Error as error:
             raise explain(self.url, error) or LedgerError(f"The ledger {self.url} can't be read: {error}.") from error
@@ -98,7 +103,7 @@ class PostgresSurface(Surface):
 
     @contextlib.contextmanager
     def _guarded(self, statement: str, values: dict[str, Any] | None, timeout: float) -> Iterator[psycopg.Cursor[Any]]:
-        connection, timeout = self._connect(), min(timeout, LONGEST)
+        connection, timeout, reader = self._connect(), min(timeout, LONGEST), False
         late = threading.Event()
 
         def cancel() -> None:
@@ -124,7 +129,7 @@ class PostgresSurface(Surface):
                 if late.is_set() or time.monotonic() > deadline + 1:
                     raise QueryRefused(_too_slow(timeout))
         except psycopg.Error as error:
-            raise _refusal(self.url, error, timeout) from error
+            raise _refusal(self.url, error, timeout, reader) from error
         except UnicodeEncodeError as error:
             raise QueryRefused(f"The query can't run: {error}.") from None
         finally:
@@ -150,7 +155,10 @@ class PostgresSurface(Surface):
     def _may_become_reader(self, cursor: psycopg.Cursor[Any]) -> bool:
         right = "SET" if cursor.connection.info.server_version >= 160_000 else "MEMBER"
         cursor.execute(
-            "SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname = %s AND pg_catalog.pg_has_role(current_user, oid, %s)", [READER, right]
+            "SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname = %s AND pg_catalog.pg_has_role(current_user, oid, %s) "
+            # a restored database may lack its grants
+            "AND pg_catalog.has_table_privilege(oid, to_regclass(%s), 'SELECT')",
+            [READER, right, MARKED],
         )
         row = cursor.fetchone()
         return bool(row and row[0])
@@ -198,16 +206,23 @@ def _bound(sql: str, params: dict[str, Any] | None) -> tuple[str, dict[str, Any]
     return statement, {name: params[name] for name in names}
 
 
+def _ask_for_access(url: str) -> str:
+    return f"This user may not read {url}; ask whoever made it to run `assay db upgrade` and `GRANT {READER} TO` you."
+
+
 def _too_slow(timeout: float) -> str:
     return f"The query took longer than {timeout:g} s and was ended; narrow it, or raise the limit with --timeout."
 
 
-def _refusal(url: str, error: psycopg.Error, timeout: float) -> LedgerError:
-    """The sentence for what PostgreSQL said."""
+def _refusal(url: str, error: psycopg.Error, timeout: float, reader: bool) -> LedgerError:
+    """The sentence for what PostgreSQL said, to the role for readers or to the user."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     said = lines[0] if lines else type(error).__name__
     if isinstance(error, psycopg.errors.QueryCanceled):
         return QueryRefused(_too_slow(timeout))
+    denied = re.search(r"denied for view (\w+)", said)
+    if denied and denied[1] in VIEWS and not reader:
+        return LedgerUnavailable(_ask_for_access(url))
     if isinstance(error, psycopg.errors.InsufficientPrivilege | psycopg.errors.ReadOnlySqlTransaction):
         return QueryRefused(f"The query was refused ({said}): only SELECT over the public views may run here: {', '.join(VIEWS)}.")
     if 'at or near ":"' in said:

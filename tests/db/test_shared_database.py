@@ -9,6 +9,7 @@ import pytest
 
 from db import admin, open_ledger
 from db.errors import LedgerUnavailable, QueryRefused
+from db.testing import ENVIRONMENT, RUN
 from db.views import VIEWS
 
 
@@ -97,3 +98,67 @@ def test_two_ledgers_of_one_server_make_the_role_at_once(postgres: Any, monkeypa
     assert admin.current(url).revision == admin.HEAD
     postgres.execute("DROP OWNED BY assay_reader_made_twice", name_of(url))
     postgres.execute("DROP ROLE assay_reader_made_twice")
+
+
+@pytest.fixture
+def colleague(postgres: Any) -> Iterator[tuple[str, str]]:
+    """URLs of a ledger: its owner's, and that of somebody who owns nothing."""
+    postgres.execute("CREATE ROLE colleague LOGIN")
+    url: str = postgres.new_database()
+    open_ledger(url, create=True).close()
+    yield url, url.replace("postgres@", "colleague@")
+    postgres.execute("DROP OWNED BY colleague", name_of(url))
+    postgres.execute("DROP ROLE colleague")
+
+
+COUNT = "SELECT count(*) AS n FROM trials"
+
+
+def test_a_colleague_reads_as_soon_as_the_role_is_granted(postgres: Any, colleague: tuple[str, str]) -> None:
+    _, url = colleague
+    with open_ledger(url, read_only=True) as reader, pytest.raises(LedgerUnavailable, match=r"may not read .*`GRANT assay_reader TO` you"):
+        reader.query(COUNT)
+    postgres.execute("GRANT assay_reader TO colleague")
+    assert admin.current(url).revision == admin.HEAD
+    admin.upgrade(url)  # nothing to do
+    with open_ledger(url, read_only=True) as reader:
+        assert reader.query(COUNT).to_pylist() == [{"n": 0}]
+    with open_ledger(url) as writer, pytest.raises(LedgerUnavailable, match="may not write"):
+        writer.start_run(RUN, ENVIRONMENT)
+
+
+def test_a_ledger_of_an_earlier_assay_says_nothing_to_colleagues_until_it_is_upgraded(postgres: Any, colleague: tuple[str, str]) -> None:
+    mine, theirs = colleague
+    postgres.execute("COMMENT ON VIEW trials IS NULL", name_of(mine))
+    with pytest.raises(LedgerUnavailable, match="to run `assay db upgrade`"):
+        open_ledger(theirs, read_only=True)
+    admin.upgrade(mine)
+    open_ledger(theirs, read_only=True).close()
+
+
+def test_a_restored_database_whose_grants_are_gone_can_be_read_by_its_owner(postgres: Any) -> None:
+    """pg_restore can't grant to a role that the new server does not have yet; another ledger makes it later."""
+    url = postgres.new_database("assay_template")
+    postgres.execute("DROP OWNED BY assay_reader", name_of(url))
+    with open_ledger(url, read_only=True) as reader:
+        assert reader.query(COUNT).to_pylist() == [{"n": 0}]
+        with pytest.raises(QueryRefused, match="trial is not one of the public views"):
+            reader.query("SELECT * FROM trial")
+
+
+def test_settings_of_the_server_do_not_count_for_writers(postgres: Any) -> None:
+    url = postgres.new_database("assay_template")
+    for setting in ("statement_timeout = '20ms'", "default_transaction_isolation = 'serializable'"):
+        postgres.execute(f"ALTER DATABASE {name_of(url)} SET {setting}")
+    with open_ledger(url) as ledger, ledger.backend.write() as connection:  # type: ignore[union-attr]
+        connection.exec_driver_sql("SELECT pg_sleep(0.1)")
+        assert connection.exec_driver_sql("SHOW transaction_isolation").scalar() == "read committed"
+
+
+def test_a_database_that_can_not_hold_every_text_is_refused_and_left_alone(postgres: Any) -> None:
+    name = name_of(postgres.new_database())
+    postgres.execute(f"DROP DATABASE {name}")
+    postgres.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    with pytest.raises(LedgerUnavailable, match="has the encoding LATIN1"):
+        open_ledger(postgres.url(name), create=True)
+    postgres.execute(f"DROP DATABASE {name}")  # which fails while somebody is connected
