@@ -94,7 +94,7 @@ def backup(url: str | os.PathLike[str] | None, target: Path | None = None) -> Pa
         parts = conninfo_to_dict(backend.conninfo)
         password = parts.pop("password", None)  # everybody can read a command line
         environment = os.environ if password is None else {**os.environ, "PGPASSWORD": str(password)}
-        command = [program, "--format=custom", f"--file={target}", f"--dbname={make_conninfo(**parts)}"]
+        command = [program, "--format=custom", f"--file={target}", f"--dbname={make_conninfo('', **parts)}"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
         if done.returncode:
             target.unlink(missing_ok=True)

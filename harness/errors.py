@@ -15,6 +15,12 @@ class SuiteError(HarnessError):
     exit_code = 2
 
 
+class NotInLedger(HarnessError):
+    """A trial or a run that the ledger does not hold, or that a few characters do not name."""
+
+    exit_code = 2
+
+
 class EngineError(HarnessError):
     """An engine that can't start or can't satisfy a resource shape."""
 

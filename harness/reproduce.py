@@ -23,6 +23,7 @@ from harness.engines.process import ProcessEngine
 from harness.errors import HarnessError
 from harness.identity import content_key
 from tasks.api import CLOCK_UNITS, PROTOCOL
+from tasks.errors import TaskError
 from tasks.registry import Registry, resolve
 
 #: A repetition may take so many times as long as the accepted result did, whatever the task's own time limit: the suite's was longer then.
@@ -105,19 +106,22 @@ def repeatable(ledger: Ledger, registry: Registry, key: str) -> Repeatable:
     if row["attempt"] is None:
         raise CannotReproduce(f"Trial {key[:12]} has no accepted result to compare with (state {row['state']}).")
     plugins = _plugins(ledger, key)
-    for plugin in plugins:
-        registry.load_plugin(plugin)
-    task_class, method_class = registry.task(row["task"]), registry.method(row["method"])
-    for what, now, then in (
-        (f"task {row['task']}", task_class.version, row["task_version"]),
-        (f"method {row['method']}", method_class.version, row["method_version"]),
-        ("the protocol", PROTOCOL, row["protocol"]),
-    ):
-        if now != then:
-            raise CannotReproduce(
-                f"Trial {key[:12]} ran with version {then} of {what}; this code has version {now}. Check out the older code."
-            )
-    task = resolve(task_class, json.loads(row["task_params"]), f"task {row['task']}")
+    try:
+        for plugin in plugins:
+            registry.load_plugin(plugin)
+        task_class, method_class = registry.task(row["task"]), registry.method(row["method"])
+        for what, now, then in (
+            (f"task {row['task']}", task_class.version, row["task_version"]),
+            (f"method {row['method']}", method_class.version, row["method_version"]),
+            ("the protocol", PROTOCOL, row["protocol"]),
+        ):
+            if now != then:
+                raise CannotReproduce(
+                    f"Trial {key[:12]} ran with version {then} of {what}; this code has version {now}. Check out the older code."
+                )
+        task = resolve(task_class, json.loads(row["task_params"]), f"task {row['task']}")
+    except TaskError as error:
+        raise CannotReproduce(f"Trial {key[:12]} can't run with this code: {error}") from error
     if task.data_fingerprint() != row["data_fingerprint"]:
         raise CannotReproduce(f"Trial {key[:12]} read other data than this machine has (fingerprint {row['data_fingerprint'][:12]}).")
     scores = ledger.query("SELECT metric, value, kind FROM scores WHERE trial = :key", {"key": key}).to_pylist()

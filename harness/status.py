@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from db.errors import LedgerError
 from db.ledger import Ledger
+from harness.errors import NotInLedger
 
 #: Attempts that ended within this time say how fast the run is now.
 RECENT_SECONDS = 300.0
@@ -42,7 +42,7 @@ def latest_run(ledger: Ledger, prefix: str = "") -> str:
         {"length": len(prefix), "prefix": prefix},
     ).to_pylist()
     if not rows:
-        raise LedgerError(f"No run in {ledger.url} starts with {prefix!r}." if prefix else f"{ledger.url} holds no run yet.")
+        raise NotInLedger(f"No run in {ledger.url} starts with {prefix!r}." if prefix else f"{ledger.url} holds no run yet.")
     return str(rows[0]["run"])
 
 

@@ -11,6 +11,7 @@ import typer
 
 from harness.cli.common import DEFAULT_DB, DbOption, JsonOption, open_ledger, print_json, stderr, stdout
 from harness.cli.show import TrialArgument, find_trial
+from harness.errors import NotInLedger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,10 +47,11 @@ def reproduce(
     from harness.reproduce import against_accepted, repeat, repeatable
     from tasks.registry import REGISTRY
 
-    with open_ledger(db, read_only=False) as ledger, _run(ledger, "reproduce") as run:
+    with open_ledger(db, read_only=False) as ledger:
         found = repeatable(ledger, REGISTRY, find_trial(ledger, trial))
-        (again,) = repeat(ledger, run, found, _settings(threads), ["again"])
-        comparisons = against_accepted(found, "again", again)
+        with _run(ledger, "reproduce") as run:
+            (again,) = repeat(ledger, run, found, _settings(threads), ["again"])
+            comparisons = against_accepted(found, "again", again)
     if as_json:
         print_json([asdict(item) for item in comparisons])
     else:
@@ -66,22 +68,20 @@ def audit(
 ) -> None:
     """Repeat a sample of trials twice in another worker and once with another number of threads; store and count the agreement (exit 1
     when no trial could be repeated)."""
-    from db.errors import LedgerError
     from harness.reproduce import CannotReproduce, repeatable, sample
     from harness.reproduce import audit as audit_trial
-    from tasks.errors import TaskError
     from tasks.registry import REGISTRY
 
     console = stderr()
     with open_ledger(db, read_only=False) as ledger:
         if not (keys := sample(ledger, trials, family)):
-            raise LedgerError(f"{ledger.url} holds no finished trial{f' of a family {family!r}' if family else ''} that could be repeated.")
+            raise NotInLedger(f"{ledger.url} holds no finished trial{f' of a family {family!r}' if family else ''} that could be repeated.")
         with _run(ledger, "audit") as run:
             for number, key in enumerate(keys, 1):
                 console.print(f"[{number}/{len(keys)}] {key[:12]}", markup=False)
                 try:
                     audit_trial(ledger, run, repeatable(ledger, REGISTRY, key), _settings(1))
-                except (CannotReproduce, TaskError) as error:  # of other code than this, perhaps: the others can be repeated
+                except CannotReproduce as error:  # of other code than this, perhaps: the others can be repeated
                     console.print(str(error), style="yellow", markup=False)
             rows = ledger.query(COUNTS, {"run": run}).to_pylist()
     if as_json:

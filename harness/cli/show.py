@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from db.errors import LedgerError
 from harness.cli.common import DEFAULT_DB, DbOption, JsonOption, open_ledger, print_json, stdout
+from harness.errors import NotInLedger
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,17 +33,17 @@ def show(trial: TrialArgument, db: DbOption = DEFAULT_DB, as_json: JsonOption = 
 
 
 def find_trial(ledger: Ledger, prefix: str) -> str:
-    """The full key of the one trial that starts with `prefix`; LedgerError when there is none or more than one."""
+    """The full key of the one trial that starts with `prefix`; NotInLedger when there is none or more than one."""
     prefix = prefix.lower()
     if not prefix or any(character not in "0123456789abcdef" for character in prefix):
-        raise LedgerError(f"{prefix!r} is not a trial key; keys are hexadecimal, as `assay sql 'SELECT trial FROM trials'` lists them.")
+        raise NotInLedger(f"{prefix!r} is not a trial key; keys are hexadecimal, as `assay sql 'SELECT trial FROM trials'` lists them.")
     rows = ledger.query(
         "SELECT trial FROM trials WHERE trial >= :low AND trial < :high ORDER BY trial LIMIT 2", {"low": prefix, "high": prefix + "g"}
     ).to_pylist()
     if not rows:
-        raise LedgerError(f"No trial in {ledger.url} starts with {prefix}.")
+        raise NotInLedger(f"No trial in {ledger.url} starts with {prefix}.")
     if len(rows) > 1:
-        raise LedgerError(f"More than one trial starts with {prefix}; give more characters.")
+        raise NotInLedger(f"More than one trial starts with {prefix}; give more characters.")
     return str(rows[0]["trial"])
 
 

@@ -26,8 +26,8 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """One problem with its methods. `size` is the task's parameter that is halved while tuning; `count` how many seeds are reported: as many
-    as in the suite `bandit_regret`, so that no row of a board has more than another."""
+    """One problem with its methods. `size` is the task's parameter that is halved while tuning; `count` how many seeds are reported: as
+    many as in the suite `bandit_regret`, so that no row of a board has more than another."""
 
     task: str
     params: Mapping[str, Any]

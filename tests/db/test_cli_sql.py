@@ -23,11 +23,12 @@ import pytest
 
 import db
 from db import open_ledger
-from db.errors import LedgerError, QueryRefused
+from db.errors import QueryRefused
 from db.formats import write_rows
 from db.saved import saved_queries
 from db.testing import ENVIRONMENT, RUN, attempt, catalogue, trial, verdict
 from harness.cli.prompt import Shell, complete
+from harness.errors import NotInLedger
 from harness.status import latest_run
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +119,7 @@ def test_a_run_is_found_by_its_first_characters_whatever_the_order_of_the_alphab
         assert latest_run(ledger, "é") == "é-run"
         assert latest_run(ledger, "o") == "other"
         assert latest_run(ledger) == "other"
-        with pytest.raises(LedgerError, match=r"No run in .* starts with 'r'"):
+        with pytest.raises(NotInLedger, match=r"No run in .* starts with 'r'"):
             latest_run(ledger, "r")
 
 

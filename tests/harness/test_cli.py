@@ -354,9 +354,11 @@ def test_a_password_reaches_neither_the_ledger_nor_the_screen(assay: Shell, post
 def test_a_prefix_that_fits_no_trial_or_two_is_refused(assay: Shell) -> None:
     assay("run", assay.suite(ADD), "--engine", "inline")
     for prefix, sentence in (("", "is not a trial key"), ("zz", "is not a trial key"), ("0" * 30, "starts with")):
-        done = assay("show", prefix)
-        assert done.returncode == 3
-        assert sentence in done.stderr
+        for command in ("show", "reproduce"):
+            done = assay(command, prefix)
+            assert done.returncode == 2
+            assert sentence in done.stderr
+    assert assay.rows("SELECT COUNT(*) FROM runs") == [(1,)], "a mistyped key starts no run"
 
 
 def test_doctor_says_what_is_fine_and_what_is_not(assay: Shell) -> None:
@@ -393,7 +395,7 @@ def test_status_tells_of_the_newest_run(assay: Shell) -> None:
     ((key,),) = assay.rows("SELECT MIN(trial) FROM trials WHERE state = 'done'")
     assert assay("reproduce", str(key)).returncode == 0
     assert json.loads(assay("status", "--json").stdout)["run"] == status["run"], "reproducing a trial is no run of a suite"
-    assert assay("status", "1999").returncode == 3
+    assert assay("status", "1999").returncode == 2
 
 
 def test_a_terminal_that_is_not_utf8_gets_every_table(assay: Shell) -> None:

@@ -171,6 +171,8 @@ def test_ledgers_do_not_share_a_spool():
     assert len({spool_folder(url) for url in urls}) == len(urls)
     assert spool_folder("sqlite:///a.db") == spool_folder("a.db") == "a.db.spool"
     assert spool_folder("postgresql://ann:one@host/a") == spool_folder("postgresql://ann:two@host/a")
+
+
 def test_a_group_that_the_ledger_refuses_ends_the_run_but_is_kept_and_named(ledger, plan, tmp_path):
     recorder, _, _, _ = make_recorder(ledger, tmp_path)
     for number in range(3):

@@ -342,9 +342,10 @@ def test_named_settings_are_shown_where_task_and_params_are_theirs(empty_ledger:
     [board] = load_boards(empty_ledger, Question("toy"))
     assert "settings" not in [column.key for column in board_table(standing(board)).columns]
     own, other = json.loads(board.task_params), {"elsewhere": 1}
+    params = json.loads(board.entries[0].params)
     settings = [
-        {"name": "theory", "task": board.task, "task_params": own, "params": json.loads(board.entries[0].params), "told": ["gap", "horizon"]},
-        {"name": "tuned", "task": board.task, "task_params": other, "params": json.loads(board.entries[0].params)},
+        {"name": "theory", "task": board.task, "task_params": own, "params": params, "told": ["gap", "horizon"]},
+        {"name": "tuned", "task": board.task, "task_params": other, "params": params},
         {"name": "tuned", "task": board.task, "task_params": own, "params": {"other": 2}},
         {"name": "theory", "task": board.task, "task_params": own, "params": None, "why": "its step needs a bound"},
         {"name": "theory", "task": board.task, "task_params": other, "params": None, "why": "unseen"},
