@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import sqlite3
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
@@ -44,7 +43,7 @@ class SqliteBackend(Backend):
     now_seconds = "((julianday('now') - 2440587.5) * 86400.0)"
     for_update = ""
     skip_locked = ""
-    read_options: Mapping[str, Any] = {"assay_read": True}
+    read_options: Mapping[str, Any] = {}
 
     def __init__(self, path: Path) -> None:
         self.path, self.url = path, f"sqlite:///{path}"
@@ -52,26 +51,20 @@ class SqliteBackend(Backend):
         self.engine = create_engine("sqlite://", creator=lambda: connect(path, "rw"), poolclass=QueuePool, pool_size=2, max_overflow=4)
         event.listen(self.engine, "begin", self._begin)
         self._writer: Connection | None = None
-        self._thread = threading.get_ident()
 
     def _begin(self, connection: Connection) -> None:
-        if self.driver(connection).in_transaction:
-            return
-        # A writer takes the lock first: a transaction that reads and then writes can otherwise fail with "database is locked" at once.
-        connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("assay_read") else "BEGIN IMMEDIATE")
+        if not self.driver(connection).in_transaction:  # `write` has begun its own
+            connection.exec_driver_sql("BEGIN")
 
     @contextlib.contextmanager
     def write(self, exclusive: bool = True) -> Iterator[Connection]:
         """As everywhere, but on a connection that is kept, and begun and ended by the driver: where every attempt is committed alone,
         SQLAlchemy's part of a transaction would cost as much as the statements in it."""
-        if threading.get_ident() != self._thread:  # SQLite's connections stay with the thread that opened them
-            with super().write(exclusive) as connection:
-                yield connection
-            return
         with self.errors():
             if self._writer is None:
                 self._writer = self.engine.connect()
             driver = self.driver(self._writer)
+            # The lock first: a transaction that reads and then writes can otherwise fail with "database is locked" at once.
             driver.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
