@@ -153,8 +153,9 @@ def log(board: BoardArgument, db: DbOption = DEFAULT_DB, as_json: JsonOption = F
 
     with open_ledger(db) as ledger:
         rows = ledger.submissions(board)
+        shown = ledger.url
     if not rows:
-        raise NothingToReport(f"The ledger {db} holds no submission to a board {board!r}.")
+        raise NothingToReport(f"The ledger {shown} holds no submission to a board {board!r}.")
     _print(log_document(board, rows), as_json)
 
 

@@ -100,9 +100,9 @@ def _ledger(db: str) -> Check:
     try:
         with open_ledger(db, read_only=True) as ledger:
             trials = ledger.query("SELECT COUNT(*) AS n FROM trials").to_pylist()[0]["n"]
+            return Check("ledger", "ok", f"{ledger.url}, {trials} trials")
     except LedgerError as error:
         return Check("ledger", "error", str(error))
-    return Check("ledger", "ok", f"{db}, {trials} trials")
 
 
 def _plugins() -> Iterator[Check]:

@@ -32,7 +32,8 @@ def serve(
 
     from reports.web.security import LOOPBACK
 
-    open_ledger(db).close()  # a wrong --db is said now, not on the first request
+    with open_ledger(db) as ledger:  # a wrong --db is said now, not on the first request
+        shown = ledger.url
     local = host in LOOPBACK
     token = token or ("" if local else secrets.token_urlsafe(24))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -45,6 +46,6 @@ def serve(
         raise EngineError(f"Can't listen on {host} port {port}: {error.strerror or error}; choose another with --port.") from error
     name = f"[{host}]" if ":" in host else host
     address = f"http://{name}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")
-    stderr().print(f"Serving {db} on {address} (Ctrl-C ends it)", markup=False, soft_wrap=True)
+    stderr().print(f"Serving {shown} on {address} (Ctrl-C ends it)", markup=False, soft_wrap=True)
     app = create_app(lambda: open_ledger(db), token=token)
     uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])

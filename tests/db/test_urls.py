@@ -72,6 +72,38 @@ def test_a_password_on_the_command_line_is_not_kept(tmp_path: Path) -> None:
     assert json.loads(row["argv"]) == ["run", "s", "--db", "postgresql://ann:***@host/db"]
 
 
+COMMANDS = [
+    "db current --json", "db stats", "db upgrade", "db vacuum", "sql --saved runs", "sql nonsense", "status", "show 00", "audit",
+    "leaderboard demo", "claims", "doctor", "board log nothing", "export --to bundle", "report --out report", "compare demo/a demo/b", "run none", "retry none",
+]  # fmt: skip
+
+
+def test_no_command_says_the_password_of_a_ledger_that_it_opens(postgres: Any, tmp_path: Path) -> None:
+    """The server trusts everybody, so a URL with any password opens."""
+    url = postgres.new_database("assay_template").replace("postgres@", "postgres:sEcret@")
+    with open_ledger(url) as ledger:
+        ledger.start_run(Run("run-1", "suite", "", "ray", [], 1), ENVIRONMENT)
+    environment = {**os.environ, "ASSAY_DB": url, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    program = f"""
+import sys
+from harness.cli import app
+for command in {COMMANDS!r}:
+    print("$", command, flush=True)
+    try:
+        app(command.split())
+    except SystemExit:
+        pass
+    except Exception as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.count("$") >= len(COMMANDS)
+    assert "postgres:***@" in done.stdout
+    assert "sEcret" not in done.stdout + done.stderr
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or b"sEcret" not in path.read_bytes()
+
+
 def test_a_password_is_not_on_the_command_line_of_pg_dump(postgres: Any, tmp_path: Path) -> None:
     """The server trusts everybody here; the program in pg_dump's place shows what it was started with."""
     (tmp_path / "pg_dump").write_text(f'#!/bin/sh\necho "$PGPASSWORD $@" > {tmp_path}/seen\n')
