@@ -35,8 +35,12 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
 def frozen(path: Path) -> bool:
     """Whether the file can be read only as one that nobody changes: on a read-only file system, or in a folder of somebody else who is not
     using it now, SQLite can't make the log that readers and writers share."""
-    log = path.with_name(path.name + "-wal")
-    return not os.access(path.parent, os.W_OK) and path.exists() and not (log.exists() and log.stat().st_size)
+    if os.access(path.parent, os.W_OK) or not path.exists():
+        return False
+    try:
+        return path.with_name(path.name + "-wal").stat().st_size == 0
+    except OSError:
+        return True
 
 
 @contextmanager

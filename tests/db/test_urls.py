@@ -74,7 +74,8 @@ def test_a_password_on_the_command_line_is_not_kept(tmp_path: Path) -> None:
 
 COMMANDS = [
     "db current --json", "db stats", "db upgrade", "db vacuum", "sql --saved runs", "sql nonsense", "status", "show 00", "audit",
-    "leaderboard demo", "claims", "doctor", "board log nothing", "export --to bundle", "report --out report", "compare demo/a demo/b", "run none", "retry none",
+    "leaderboard demo", "claims", "doctor", "board log nothing", "export --to bundle", "report --out report", "compare demo/a demo/b",
+    "run none", "retry none",
 ]  # fmt: skip
 
 
