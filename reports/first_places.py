@@ -56,10 +56,9 @@ def leaders(ranked: Standing) -> str:
 def front(ranked: Standing) -> str:
     """The front of the metric ranked by and the one that the family trades it against, in words; empty where it has none."""
     for spec in FAMILY_PLOTS.get(ranked.board.family, ()):
-        if isinstance(spec, TradeOff) and ranked.metric.id in spec.needs:
-            found = undominated(ranked, spec)
+        if isinstance(spec, TradeOff) and ranked.metric.id in spec.needs and (found := undominated(ranked, spec)):
             other = spec.x if spec.y == ranked.metric.id else spec.y
             names = [ranked.board.entries[at].name for at in found]
             more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-            return f"{len(names)} against {other}: {', '.join(names[:6])}{more}" if names else ""
+            return f"{len(names)} against {other}: {', '.join(names[:6])}{more}"
     return ""

@@ -17,6 +17,7 @@ from reports.boards import Question, load_boards
 from reports.columns import COLUMNS, BoardColumn, add_column
 from reports.document import Cell
 from reports.errors import BadQuestion, NothingToReport
+from reports.first_places import front
 from reports.leaderboard import board_table, leaderboard
 from reports.plugins import load_file
 from reports.questions import Filter
@@ -374,7 +375,8 @@ def test_the_front_marks_what_no_other_entry_beats_in_all_metrics(ledger: Ledger
 
 
 @pytest.mark.parametrize(
-    ("known", "shown"), [(("bits_per_weight", "linear_cost"), "linear_cost"), (("compressed_share",), "compressed_share")]
+    ("known", "shown"),
+    [(("bits_per_weight", "linear_cost"), "linear_cost"), (("saved_share",), "saved_share"), (("compressed_share",), "compressed_share")],
 )
 def test_what_a_compressed_entry_costs_stands_beside_its_quality(empty_ledger: Ledger, known: tuple[str, ...], shown: str) -> None:
     """The uncompressed entry is the most accurate one; it shares the front with the cheap one, and the first place has a price."""
@@ -394,9 +396,11 @@ def test_what_a_compressed_entry_costs_stands_beside_its_quality(empty_ledger: L
     [board] = load_boards(empty_ledger, Question("quantization"))
     table = board_table(standing(board))
     keys = [column.key for column in table.columns]
-    assert [key for key in keys if key in ("bits_per_weight", "linear_cost", "compressed_share")] == [shown]
+    assert [key for key in keys if key in ("bits_per_weight", "linear_cost", "saved_share", "compressed_share")] == [shown]
     at = keys.index("front")
     assert {row.cells[keys.index("method")].text for row in table.rows if row.cells[at].text} == {"a", "b"}
+    if shown != "compressed_share":  # which is traded against other metrics than accuracy
+        assert front(standing(board)) == f"2 against {shown}: b, a"
 
 
 def test_weights_of_tasks_change_ranks_elo_and_say_so(empty_ledger: Ledger) -> None:
