@@ -100,20 +100,28 @@ class ContextLp(Task, family="bandit_regret", name="context-lp", label="contextu
 
     def run(self, method: Method, seed: int, context: Context) -> Measured:
         assert isinstance(method, DecisionMethod)
-        programme, random = self.programme(seed), self.streams(seed).numpy("data")
-        mixing = (random.random((self.variables, self.features)) < 0.5).astype(float)
-        train, costs = self._draw(random, mixing, self.rows)
-        costs = costs * (1 + self.noise * self.streams(seed).numpy("noise").uniform(-1, 1, size=costs.shape))
-        told = costs.copy() if "costs" in method.knowledge else None
-        fitted = np.asarray(method.fit(Decisions(programme, train.copy(), programme.solve(costs), told)), dtype=float)
+        programme = self.programme(seed)
+        fitted = np.asarray(method.fit(self._decisions(programme, seed, "costs" in method.knowledge)), dtype=float)
         if fitted.shape != (self.variables, self.features + 1) or not np.isfinite(fitted).all():
             raise InvalidResult(f"fit() must return finite coefficients [{self.variables}, {self.features + 1}]; got shape {fitted.shape}.")
+        mixing = self._mixing(self.streams(seed).numpy("data"))  # made only now, so that a method finds none on the stack
         fresh, costs = self._draw(self.streams(seed).numpy("eval"), mixing, self.test)
         best, chosen = programme.solve(costs), programme.solve(fresh @ fitted.T)
         optimal = np.einsum("ij,ij->i", costs, programme.vertices[best])
         paid = np.einsum("ij,ij->i", costs, programme.vertices[chosen])
         regret = max(float(paid.sum() - optimal.sum()) / float(optimal.sum()), 0.0)  # rounding of equal sums
         return Measured({"normalised_regret": regret, "wrong_decisions": float((best != chosen).mean())})
+
+    def _decisions(self, programme: Programme, seed: int, told: bool) -> Decisions:
+        """The training rows, with their costs if the method is `told`."""
+        random = self.streams(seed).numpy("data")
+        train, costs = self._draw(random, self._mixing(random), self.rows)
+        costs = costs * (1 + self.noise * self.streams(seed).numpy("noise").uniform(-1, 1, size=costs.shape))
+        return Decisions(programme, train, programme.solve(costs), costs if told else None)
+
+    def _mixing(self, random: np.random.Generator) -> np.ndarray:
+        """Which features matter for which cost, [variables, features]."""
+        return (random.random((self.variables, self.features)) < 0.5).astype(float)
 
     def _draw(self, random: np.random.Generator, mixing: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
         z = random.standard_normal((rows, self.features))

@@ -61,14 +61,19 @@ class ImputedLinear(
         weights /= np.linalg.norm(weights)
         return loadings, weights, loadings @ np.linalg.solve(loadings.T @ loadings, weights)
 
-    def run(self, method: Method, seed: int, context: Context) -> Measured:
-        assert isinstance(method, ImputationMethod)
-        loadings, weights, theta = self.world(seed)
+    def sample(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows [n, d] with 0 for what is missing, and targets [n]."""
+        loadings, weights, _ = self.world(seed)
         random = self.streams(seed).numpy("data")
         hidden = random.standard_normal((self.n, self.rank))
         seen = random.random((self.n, self.d)) < self.keep
         targets = hidden @ weights + self.noise * self.streams(seed).numpy("noise").standard_normal(self.n)
-        t = np.asarray(method.fit(np.where(seen, hidden @ loadings.T, 0.0), targets), dtype=float)
+        return np.where(seen, hidden @ loadings.T, 0.0), targets
+
+    def run(self, method: Method, seed: int, context: Context) -> Measured:
+        assert isinstance(method, ImputationMethod)
+        t = np.asarray(method.fit(*self.sample(seed)), dtype=float)
+        loadings, _, theta = self.world(seed)  # made only now, so that a method finds none on the stack
         if t.shape != (self.d,) or not np.isfinite(t).all():
             raise InvalidResult(f"fit() must return {self.d} finite coefficients; it returned shape {t.shape}.")
         risk = imputed_risk(t, theta, loadings, self.keep)

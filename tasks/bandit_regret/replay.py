@@ -95,8 +95,8 @@ class Replay(Task, family="bandit_regret", name="replay", label="off-policy repl
 
     def run(self, method: Method, seed: int, context: Context) -> Measured:
         assert isinstance(method, EstimatorMethod)
-        log, truth = self.log(seed)
-        value, error = (float(number) for number in method.estimate(log))
+        value, error = (float(number) for number in method.estimate(self.log(seed)[0]))
+        _, truth = self.log(seed)  # made only now, so that an estimator finds none on the stack
         if not (math.isfinite(value) and math.isfinite(error) and error > 0):
             raise InvalidResult(f"estimate() returned {value} +- {error}; it must return a number and a positive standard error.")
         relative = abs(value - truth) / truth
