@@ -24,6 +24,6 @@ def logs(
 
     cluster = Cluster(address)
     if follow:
-        follow_log(cluster, job)
+        follow_log(cluster, job, sys.stdout)
     else:
         sys.stdout.write(cluster.logs(job))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -89,15 +89,15 @@ def submit(
         print(job)
         _print_next_steps(cluster, job, shown, len(plan.trials))
     if follow:
-        follow_log(cluster, job)
+        follow_log(cluster, job, sys.stderr if as_json else sys.stdout)
         raise typer.Exit(exit_code(cluster.wait(job)))
 
 
-def follow_log(cluster: Cluster, job: str) -> None:
-    """The job's log on stdout until it ends."""
+def follow_log(cluster: Cluster, job: str, to: TextIO) -> None:
+    """The job's log until it ends."""
     for text in cluster.follow(job):
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        to.write(text)
+        to.flush()
 
 
 def exit_code(job: Job) -> int:

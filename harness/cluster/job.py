@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import tarfile
@@ -29,6 +30,9 @@ from harness.errors import EXIT_UNAVAILABLE, ClusterError, HarnessError
 #: Of a job that runs: its process. Of a ledger on its way home: a file, until its last piece has been read.
 JOBS_FOLDER = "~/.assay/jobs"
 PARCELS_FOLDER = "~/.assay/parcels"
+
+#: A parcel that is so old is removed when the next one is packed: whoever was to fetch it has gone.
+PARCEL_SECONDS = 86400.0
 
 SIGNAL_PAUSE = 0.5  #: two signals of a kind that arrive together count as one
 
@@ -82,9 +86,13 @@ def pack(db: str) -> dict[str, Any]:
 
     path = Path(expanded(db))
     if not path.exists():
-        raise ClusterError(f"The ledger {db} does not exist on {os.uname().nodename}; --db names another one.")
+        raise ClusterError(f"The ledger {db} does not exist on {os.uname().nodename}; --ledger names another one.")
     folder = Path(PARCELS_FOLDER).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        with suppress(OSError):
+            if time.time() - old.stat().st_mtime > PARCEL_SECONDS:
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
     handle, name = tempfile.mkstemp(suffix=".tar", dir=folder)
     with tempfile.TemporaryDirectory(dir=folder) as scratch, open_ledger(str(path)) as ledger, os.fdopen(handle, "wb") as parcel:
         assert isinstance(ledger, SqlLedger)

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from db import open_ledger
 from db.records import Attempt, Environment, Run
-from db.testing import ENVIRONMENT, RUN, attempt, trial
 from harness.reproduce import TOLERANCE, Comparison, Numbers, Repetition, audit_row, compare, deviation, repeatable
 from tasks.registry import REGISTRY
 from tests.harness.test_cli import Shell
@@ -174,20 +172,3 @@ def test_the_largest_deviation_decides_an_audit() -> None:
     row = audit_row("other worker", again, comparisons)
     assert (row.verdict, row.metric, row.deviation) == ("within tolerance", "worse", pytest.approx(TOLERANCE / 2))
     assert audit_row("other worker", again, []).verdict == "bitwise"
-
-
-def test_an_audit_of_what_this_code_does_not_know_goes_on_with_the_rest(tmp_path: Path) -> None:
-    """A ledger of somebody who has other tasks."""
-    with open_ledger(tmp_path / "assay.db", create=True) as ledger:
-        ledger.start_run(RUN, ENVIRONMENT)
-        trials = [trial(seed) for seed in range(2)]
-        ledger.submit(RUN.id, trials)
-        ledger.record([attempt(item) for item in trials], [ENVIRONMENT])
-    assay = Shell(tmp_path)
-    done = assay("audit", "--json")
-    assert (done.returncode, json.loads(done.stdout)) == (0, []), done.stderr
-    assert done.stderr.count("can't run with this code: Unknown task 'demo/t'") == 2
-    nothing = assay("audit", "nowhere")
-    assert nothing.returncode == 2
-    assert "holds no accepted trial of the family nowhere to repeat" in nothing.stderr
-    assert assay.rows("SELECT COUNT(*) FROM runs WHERE suite = 'audit'") == [(1,)]

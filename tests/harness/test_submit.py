@@ -18,6 +18,7 @@ import pytest
 from db import open_ledger
 from harness.cluster import upload
 from harness.cluster.checks import Software, check_software
+from harness.cluster.job import PARCEL_SECONDS, pack
 from harness.cluster.pull import PIECE_BYTES
 from harness.errors import ClusterError
 from harness.suite import load_suite
@@ -69,9 +70,14 @@ def test_a_suite_is_submitted_followed_pulled_and_merged_and_a_second_submission
     recorded = laptop("sql", "SELECT DISTINCT git_commit FROM environments", "--db", "local.db", "-f", "csv").stdout.split()[1:]
     assert set(recorded) <= set(commits), (recorded, commits)
     assert list((head.home / ".assay" / "parcels").iterdir()) == []
-    again = laptop("submit", "suite.yaml", "-f")
+    again = laptop("submit", "suite.yaml", "-f", "--json")
     assert again.returncode == 0, again.stderr
-    assert "nothing to do, 6 of 6 trials are done" in again.stdout
+    assert json.loads(again.stdout)["trials"] == 6, "the log is for people"
+    assert "nothing to do, 6 of 6 trials are done" in again.stderr
+    nothing = laptop("pull", "--ledger", "~/nowhere.db", "--db", "new.db")
+    assert nothing.returncode == 3
+    assert "The ledger ~/nowhere.db does not exist on" in nothing.stderr
+    assert not (laptop.folder / "new.db").exists()
 
 
 @pytest.mark.timeout(600)
@@ -213,6 +219,19 @@ def test_an_upload_carries_code_suite_and_plugins_and_is_the_same_file_twice(tmp
     where = [sys.executable, "-c", "import harness, importlib.metadata as m; print(harness.__file__, m.version('assay-bench'))"]
     found = subprocess.run(where, capture_output=True, text=True, cwd=tmp_path, env=environment).stdout.split()
     assert found == [str(tmp_path / "there" / "harness" / "__init__.py"), upload.version()]
+
+
+def test_an_export_that_nobody_fetched_is_removed_a_day_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    open_ledger(tmp_path / "assay.db", create=True).close()
+    parcels = tmp_path / ".assay" / "parcels"
+    first, second = (str(pack("~/assay.db")["parcel"]) for _ in range(2))
+    assert {path.name for path in parcels.iterdir()} == {first, second}, "somebody may be fetching the first"
+    (parcels / "scratch").mkdir()
+    for name in (first, "scratch"):
+        os.utime(parcels / name, (time.time() - 2 * PARCEL_SECONDS,) * 2)
+    third = str(pack("~/assay.db")["parcel"])
+    assert {path.name for path in parcels.iterdir()} == {second, third}
 
 
 def _commit() -> str:
