@@ -82,42 +82,25 @@ def backup(url: str | os.PathLike[str] | None, target: Path | None = None) -> Pa
         _revision(backend)
         if isinstance(backend, SqliteBackend):
             return _copy(backend.path, _unused(target) if target else _free(backend.path.with_name(f"{backend.path.name}.{stamp}.backup")))
-        from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
-        from db.backends.postgresql import PostgresBackend
-
-        assert isinstance(backend, PostgresBackend)
         target = _unused(target) if target else _free(Path(f"assay-{stamp}.dump"))
-        program = shutil.which("pg_dump")
-        if program is None:
-            raise LedgerUnavailable("pg_dump is not installed here; install PostgreSQL's client tools, or use `assay export --to FOLDER`.")
-        parts = conninfo_to_dict(backend.conninfo)
-        password = parts.pop("password", None)  # everybody can read a command line
-        environment = os.environ if password is None else {**os.environ, "PGPASSWORD": str(password)}
-        command = [program, "--format=custom", f"--file={target}", f"--dbname={make_conninfo('', **parts)}"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-        if done.returncode:
-            target.unlink(missing_ok=True)
-            raise LedgerUnavailable(f"pg_dump could not back up {backend.url}: {' '.join(done.stderr.split())}")
-        return target
+        return _dump(backend, target)
 
 
 def stats(url: str | os.PathLike[str] | None) -> dict[str, int]:
     """Rows per base table, and `bytes` that the ledger takes on disk."""
-    with closing_backend(url) as backend, backend.read() as connection:
+    with closing_backend(url) as backend:
         check(backend.surface.revision(), backend.url)
-        counts = {name: int(connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar_one()) for name in TABLES}
-        if isinstance(backend, SqliteBackend):
-            files = (backend.path, backend.path.with_name(backend.path.name + "-wal"))
-            return {**counts, "bytes": sum(file.stat().st_size for file in files if file.exists())}
-        return {**counts, "bytes": int(connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one())}
+        with backend.read() as connection:
+            counts = {name: int(connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar_one()) for name in TABLES}
+        return {**counts, "bytes": _size(backend)}
 
 
 def vacuum(url: str | os.PathLike[str] | None) -> tuple[int, int]:
     """Give unused space back (SQLite: to the disk, PostgreSQL: to new rows) and refresh the planner's statistics; returns the size in bytes
     before and after."""
-    before = stats(url)["bytes"]
     with closing_backend(url) as backend, backend.errors():
+        check(backend.surface.revision(), backend.url)
+        before = _size(backend)
         if isinstance(backend, SqliteBackend):
             with closing(connect(backend.path, "rw")) as connection:
                 connection.execute("VACUUM")
@@ -126,7 +109,7 @@ def vacuum(url: str | os.PathLike[str] | None) -> tuple[int, int]:
         else:
             with backend.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
                 other.exec_driver_sql("VACUUM (ANALYZE)")
-    return before, stats(url)["bytes"]
+        return before, _size(backend)
 
 
 class closing_backend:
@@ -147,6 +130,40 @@ def _revision(backend: Backend) -> str:
     if revision is None:
         raise LedgerCorrupt(f"{backend.url} is a database but holds no ledger; name another with --db.")
     return revision
+
+
+def _size(backend: Backend) -> int:
+    """Bytes on disk."""
+    if isinstance(backend, SqliteBackend):
+        files = (backend.path, backend.path.with_name(backend.path.name + "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+    with backend.read() as connection:
+        return int(connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one())
+
+
+def _dump(backend: Backend, target: Path) -> Path:
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+    from db.backends.postgresql import PostgresBackend
+
+    assert isinstance(backend, PostgresBackend)
+    program = shutil.which("pg_dump")
+    if program is None:
+        raise LedgerUnavailable("pg_dump is not installed here; install PostgreSQL's client tools, or use `assay export --to FOLDER`.")
+    draft = target.with_name(target.name + ".part")
+    parts = conninfo_to_dict(backend.conninfo)
+    password = parts.pop("password", None)  # everybody can read a command line
+    environment = os.environ if password is None else {**os.environ, "PGPASSWORD": str(password)}
+    command = [program, "--format=custom", f"--file={draft}", f"--dbname={make_conninfo('', **parts)}"]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+        if done.returncode:
+            said = " ".join(done.stderr.split()).rstrip(".")
+            raise LedgerUnavailable(f"pg_dump could not back up {backend.url}: {said}; `assay export --to FOLDER` needs no pg_dump.")
+        os.replace(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)
+    return target
 
 
 def _copy(source: Path, target: Path) -> Path:

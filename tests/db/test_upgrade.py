@@ -176,6 +176,14 @@ def test_postgresql_backup_restores(postgres: Any, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LedgerUnavailable, match="pg_dump is not installed"):
         admin.backup(url, tmp_path / "other.dump")
+    for name, end in (("broken", "exit 1"), ("killed", "kill -9 $$")):
+        (tmp_path / "pg_dump").write_text(
+            f"#!/bin/sh\nfor word; do case $word in --file=*) echo half > ${{word#--file=}};; esac; done\n{end}\n"
+        )
+        (tmp_path / "pg_dump").chmod(0o755)
+        with pytest.raises(LedgerUnavailable, match=r"pg_dump could not back up .* `assay export --to FOLDER` needs no pg_dump"):
+            admin.backup(url, tmp_path / f"{name}.dump")
+        assert list(tmp_path.glob(f"{name}*")) == []
 
 
 def test_stats_and_vacuum(new_url: Callable[[], str]) -> None:

@@ -107,7 +107,7 @@ for command in {COMMANDS!r}:
 
 def test_a_password_is_not_on_the_command_line_of_pg_dump(postgres: Any, tmp_path: Path) -> None:
     """The server trusts everybody here; the program in pg_dump's place shows what it was started with."""
-    (tmp_path / "pg_dump").write_text(f'#!/bin/sh\necho "$PGPASSWORD $@" > {tmp_path}/seen\n')
+    (tmp_path / "pg_dump").write_text(f'#!/bin/sh\necho "$PGPASSWORD $@" > {tmp_path}/seen; touch {tmp_path}/saved.part\n')
     (tmp_path / "pg_dump").chmod(0o755)
     url = postgres.new_database("assay_template").replace("postgres@", "postgres:sEcret@")
     command = [sys.executable, "-m", "harness.cli", "db", "backup", "--db", url, "--to", str(tmp_path / "saved")]
