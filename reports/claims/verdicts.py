@@ -229,12 +229,6 @@ def words(definition: Definition, outcome: Outcome, support: float, refute: floa
             f"The evidence against it passes {REFUTE_LEVEL:.0%} after correction (p = {p_short(refute)}), under {definition.protocol}, "
             f"{outcome.n} seeds{f'; the paper: {definition.setting}' if definition.setting else ''}.",
         )
-    if support <= SUPPORT_LEVEL or refute <= REFUTE_LEVEL:
-        way, p, flips = ("for", support, outcome.robust_support) if support <= SUPPORT_LEVEL else ("against", refute, outcome.robust_refute)
-        return "inconclusive", (
-            f"The t test alone decides {way} it after correction (p = {p:.2g}); sign flips, which must agree at {SUPPORT_LEVEL:.0%}, "
-            f"give p = {flips:.2g} with {outcome.n} seeds."
-        )
     needed = outcome.detail.get("seeds_needed")
     if outcome.p_support <= SUPPORT_LEVEL < support:
         return (
@@ -246,7 +240,7 @@ def words(definition: Definition, outcome: Outcome, support: float, refute: floa
         ("Against it", refute, REFUTE_LEVEL, outcome.robust_refute),
     ):
         if p <= level:
-            unlike = f"but sign flips, which assume less, don't confirm it (p = {p_short(flips)})"
+            unlike = f"but sign flips, which assume less, don't confirm it (p = {p_short(flips)}, {outcome.n} seeds)"
             return "inconclusive", f"{what} after correction (p = {p_short(p)}), {unlike}."
     more = f"; about {needed} seeds would show the effect seen with power .8" if needed and needed > outcome.n else ""
     return "inconclusive", f"Neither supported (p = {p_short(support)}) nor refuted (p = {p_short(refute)}) after correction{more}."

@@ -70,5 +70,5 @@ def test_a_t_test_that_sign_flips_cannot_confirm_with_few_seeds_says_so() -> Non
     outcome = KIND_TESTS["equivalent"](select(found, material({"loss": {"a": noisy(1, 5), "b": noisy(9, 5, seed=1)}})))
     verdict, reason = words(found, outcome, outcome.p_support, outcome.p_refute)
     assert verdict == "inconclusive"
-    assert reason.startswith("The t test alone decides against it")
-    assert reason.endswith("sign flips, which must agree at 5%, give p = 0.062 with 5 seeds.")
+    assert reason.startswith("Against it after correction")
+    assert reason.endswith("but sign flips, which assume less, don't confirm it (p = 0.062, 5 seeds).")

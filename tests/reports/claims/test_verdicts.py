@@ -445,4 +445,4 @@ def test_a_verdict_that_sign_flips_hold_back_says_so() -> None:
         outcome = KIND_TESTS["better"](select(found, material({"loss": {"a": noisy(a, 4, 0.001), "b": noisy(2, 4, 0.001, seed=1)}})))
         given, reason = words(found, outcome, outcome.p_support, outcome.p_refute)
         assert (given, reason.partition(" after")[0]) == ("inconclusive", what)
-        assert "sign flips, which assume less, don't confirm it (p = 0.062)" in reason
+        assert "sign flips, which assume less, don't confirm it (p = 0.062, 4 seeds)" in reason
