@@ -124,5 +124,6 @@ class Stored:
 def store(packed: Packed, where: str) -> Stored:
     """Check `packed` and turn it into bytes."""
     check(packed, where)
-    parts = {name: (to_bytes(part), part.bits, part.values.dtype, tuple(part.values.shape)) for name, part in packed.parts.items()}
+    # In alphabetical order, because an order of parts could carry bits, too.
+    parts = {name: (to_bytes(part), part.bits, part.values.dtype, tuple(part.values.shape)) for name, part in sorted(packed.parts.items())}
     return Stored(parts, note_bytes(packed.meta))

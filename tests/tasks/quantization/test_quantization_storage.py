@@ -89,6 +89,11 @@ def test_notes_and_names_cannot_carry_weights():
     assert len(store(Packed({}, {"weights": [0.5, 0.25]}), "x").note) == len('{"weights":[0.5,0.25]}')
 
 
+def test_the_order_of_parts_is_not_stored():
+    one = Part(torch.tensor([1]), 1)
+    assert list(store(Packed({"b": one, "c": one, "a": one}), "x").read().parts) == ["a", "b", "c"]
+
+
 def test_names_that_differ_from_the_first_matrixs_are_counted_once_each():
     def layer(*names: str) -> Layer:
         stored = store(Packed({name: Part(torch.tensor([1]), 1) for name in names}), "x")
