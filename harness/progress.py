@@ -139,6 +139,11 @@ class RunState:
         return self.done + sum(self.failed.values())
 
     @property
+    def in_flight(self) -> int:
+        """Trials that are with workers; the last word on that may be a second old."""
+        return min(self.working.running, self.todo - self.finished)
+
+    @property
     def elapsed(self) -> float:
         return time.monotonic() - self.started
 
@@ -150,8 +155,8 @@ class RunState:
             return None
         left, prior = max(0.0, self._left), PRIOR_SHARE * self._planned_seconds
         done, spent = self._planned_seconds - left, self.elapsed * workers
-        building = sum(self._expected.get(key, 0.0) for key in self.building)
-        running = self.working.running * (left - building) / max(1, len(self._expected) - len(self.building))
+        building = sum(self._expected.get(key, 0.0) for key in list(self.building))  # a copy: the live view asks from a thread of its own
+        running = self.in_flight * (left - building) / max(1, len(self._expected) - len(self.building))
         # What is in flight counts as far as its time was spent: else one long trial at the start would multiply the estimate.
         worked = done + min(building + running, max(spent - done, 0.0))
         slowness = (spent + prior) / (worked + prior) if prior else 1.0
@@ -166,7 +171,7 @@ class RunState:
         left = f", about {format_duration(eta)} left" if eta else ""
         rate = f", {self.rate}" if self.rate else ""
         fixtures = f", building {', '.join(sorted(set(self.building.values())))}" if self.building else ""
-        running = f", {self.working.running} in flight" if self.finished < self.todo and self.working.running and not over else ""
+        running = f", {self.in_flight} in flight" if self.in_flight and not over else ""
         return f"{self.before + self.done}/{self.total} done{failed}{running}{rate}{left}{fixtures}{'' if over else self.waits}"
 
     @property
@@ -297,8 +302,8 @@ class _LiveView:
         grid.add_row(
             Text(state.suite, style="bold"), bar, Text(numbers), Text(f"about {format_duration(eta)} left" if eta else "", style="dim")
         )
-        parts = [("done", state.before + state.done, "green"), ("in flight", state.working.running, "cyan")]
-        parts += [(name, count, "red") for name, count in state.failed.items()]
+        parts = [("done", state.before + state.done, "green"), ("in flight", state.in_flight, "cyan")]
+        parts += [(name, count, "red") for name, count in list(state.failed.items())]
         if state.retried:
             parts.append(("retried", state.retried, "yellow"))
         line = Text("  ").join(Text(f"{name} {count}", style=style) for name, count, style in parts)

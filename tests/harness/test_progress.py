@@ -79,6 +79,19 @@ def test_the_estimate_ends_at_zero(run: Run) -> None:
     assert run.state.line() == "10/10 done, 0.0/s"
 
 
+def test_no_more_is_in_flight_than_is_left(run: Run) -> None:
+    """The scheduler says it once a second."""
+    run.work(50, range(5))
+    run.state.update(Working(5, 0, 2, 0.0))
+    for seed in range(5, 8):
+        run.state.update(TrialFinished(f"{seed:064x}", "ok", 1.0, {}, "done", trial(seed)))
+    assert ", 2 in flight" in run.state.line()
+    for seed in range(8, 10):
+        run.state.update(TrialFinished(f"{seed:064x}", "ok", 1.0, {}, "done", trial(seed)))
+    assert "in flight" not in run.state.line()
+    assert run.state.in_flight == 0
+
+
 def test_the_last_line_speaks_of_nothing_that_goes_on(run: Run) -> None:
     run.work(75, range(5), fixture=True)
     run.state.update(Working(2, 3, 2, 0.0, engine_waits="waiting for nodes with 1 GPU"))
