@@ -199,6 +199,8 @@ def _locate(name: str, parent: Path | None) -> Path:
         path = parent.parent / path
     if path.is_file():
         return path
+    if path.is_dir():
+        raise SuiteError(f"{name} is a folder; a suite is a YAML file, or one of the built-in suites: {', '.join(built_in)}.")
     if path.suffix in {".yaml", ".yml"} or "/" in name:
         raise SuiteError(f"The suite file {name} does not exist.")
     raise SuiteError(f"Unknown suite {name!r}; give a YAML file or one of the built-in suites: {', '.join(built_in)}.")

@@ -82,8 +82,10 @@ class YamlSource:
     def _mapping(self, node: yaml.MappingNode, at: Location) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = str(key_node.value)
             line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise SuiteError(f"{self.name}:{line}: a key must be a word, not a list or a mapping.")
+            key = str(key_node.value)
             if key in result:
                 raise SuiteError(f"{self.name}:{line}: the key {key!r} stands twice in one mapping.")
             self._lines[(*at, key)] = line

@@ -49,6 +49,7 @@ def complaint(folder: Path, text: str) -> str:
             "suite.yaml:2: timeout = 'soon': 'soon' is not a duration; write 90s, 10m, 1h30m or 2d",
         ),
         (GOOD.replace("name: mine", "name: mine\nname: yours"), "suite.yaml:2: the key 'name' stands twice"),
+        (GOOD.replace("name: mine", "name: mine\n? [a, b]\n: c"), "suite.yaml:2: a key must be a word"),
         (GOOD.replace("    methods: [one]\n", ""), "suite.yaml:4: the key 'methods' is missing."),
         ("name: [unclosed\n", "suite.yaml:2: not valid YAML"),
         ("", "suite.yaml is empty"),
@@ -78,6 +79,12 @@ def test_a_mistake_is_one_sentence_with_file_and_line(tmp_path: Path, text: str,
 def test_every_mistake_in_a_suite_is_reported_at_once(tmp_path: Path) -> None:
     message = complaint(tmp_path, GOOD.replace("seeds: 2", "seeds: -1") + "colour: red\n")
     assert len(message.splitlines()) == 2
+
+
+def test_a_folder_is_called_one(tmp_path: Path) -> None:
+    for name in (str(tmp_path), f"{tmp_path}/"):
+        with pytest.raises(SuiteError, match=r"is a folder; a suite is a YAML file, or one of the built-in suites: .*quickstart"):
+            load_suite(name)
 
 
 def test_a_missing_file_is_named() -> None:
