@@ -7,7 +7,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,7 +132,8 @@ class _Scheduler:
             leaving.callback(self._leases.release)
             leaving.callback(self._engine.stop)
             leaving.callback(self._recorder.close)
-            self._engine.start(self._settings, list(self._queues) or [Shape()])
+            with suppress(KeyboardInterrupt), self._stop.idle():  # an engine that can't be had may be waited for for minutes
+                self._engine.start(self._settings, list(self._queues) or [Shape()])
             while self._step():
                 pass
         ended = self._settler

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import FrameType, TracebackType
 from typing import Any, Protocol
 
@@ -20,6 +21,10 @@ class StopRequest(Protocol):
         """Cancel what runs, too."""
         ...
 
+    def idle(self) -> AbstractContextManager[None]:
+        """While entered, nothing runs that could be drained: a signal raises KeyboardInterrupt at once."""
+        ...
+
 
 class NeverStop:
     """The StopRequest of a run that nobody interrupts."""
@@ -30,6 +35,9 @@ class NeverStop:
     def now(self) -> bool:
         return False
 
+    def idle(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
 
 class Stop:
     """A person's StopRequest. While entered, SIGINT and SIGTERM raise `level` (0 run, 1 drain, 2 stop at once) instead of raising
@@ -37,6 +45,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.level = 0
+        self._idle = False
         self._before: dict[int, Any] = {}
 
     def is_set(self) -> bool:
@@ -44,6 +53,16 @@ class Stop:
 
     def now(self) -> bool:
         return self.level > 1
+
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        try:
+            self._idle = True
+            if self.is_set():
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._idle = False
 
     def __enter__(self) -> Stop:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -57,6 +76,8 @@ class Stop:
     def hear(self, number: int, frame: FrameType | None) -> None:
         """The signals' handler."""
         self.level += 1
+        if self._idle:
+            raise KeyboardInterrupt
         if self.level == 1:
             # a terminal that is gone (OSError) or a line half printed (RuntimeError: reentrant call) must not end the drain
             with suppress(OSError, RuntimeError):

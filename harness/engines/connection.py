@@ -15,6 +15,9 @@ from harness.errors import EngineError
 #: How long a head node may take to answer the first knock.
 KNOCK_SECONDS = 10.0
 
+#: How long a cluster's answer is waited for when nobody wants it any more: Ray itself tries for minutes.
+CLOSE_SECONDS = 1.0
+
 _OBJECT_STORE_BYTES = 256 << 20  #: results are kilobytes
 
 
@@ -30,6 +33,7 @@ class Connection(threading.Thread):
         self._ray, self._settings, self._folder = ray, settings, folder
         self._error: BaseException | None = None
         self._done, self._over = threading.Event(), threading.Event()
+        self._abandoned = False
 
     def wait(self) -> None:
         """Return when it is connected. Raises EngineError with the reason when it can't be."""
@@ -43,7 +47,11 @@ class Connection(threading.Thread):
 
     def close(self) -> None:
         """Disconnect, and end a Ray that was started here."""
-        self._done.wait()
+        # A Ray that is being started here is waited for: some of its processes would outlive it otherwise.
+        if not self._done.wait(CLOSE_SECONDS if self._settings.address else None):
+            self._abandoned = True
+            self._over.set()
+            return
         if self._error is None:
             self._ray.shutdown()
         self._over.set()
@@ -69,6 +77,8 @@ class Connection(threading.Thread):
             self._error = error
         self._done.set()
         self._over.wait()
+        if self._abandoned and self._error is None:
+            self._ray.shutdown()
 
 
 def knock(address: str) -> None:

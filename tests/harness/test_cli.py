@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -280,6 +281,24 @@ def test_ctrl_c_drains_says_how_to_continue_and_exits_130(assay: Shell) -> None:
     assert "Continue with: assay run suite.yaml --engine process --workers 1\n" in stderr, "the same command, its options included"
     assert assay.rows("SELECT COUNT(*) FROM trials WHERE state = 'leased'") == [(0,)]
     assert assay.rows("SELECT status FROM runs") == [("interrupted",)]
+
+
+def test_ctrl_c_ends_the_wait_for_a_cluster_that_does_not_answer(assay: Shell) -> None:
+    """Ray itself tries for minutes, and nothing runs that could be drained."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        suite, address = assay.suite(ADD), f"127.0.0.1:{mute.getsockname()[1]}"
+        command = assay.command("run", suite, "--address", address)
+        driver = subprocess.Popen(
+            command, cwd=assay.folder, env=assay.environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert driver.stderr is not None
+        assert "9 trials to do on ray" in driver.stderr.readline()
+        driver.send_signal(signal.SIGINT)
+        _, said = driver.communicate(timeout=60)
+    assert driver.returncode == 130, said
+    assert f"Continue with: assay run suite.yaml --address {address}" in said
+    assert assay.rows("SELECT status FROM runs") == [("interrupted",)]
+    assert assay.rows("SELECT state, COUNT(*) FROM trials") == [("pending", 9)]
 
 
 def test_show_and_reproduce_a_trial(assay: Shell) -> None:
