@@ -124,11 +124,10 @@ class ReadyQueue:
             order = item.turn or -item.seconds(self._costs)
             heapq.heappush(self._heap, (-item.trials[0].priority, order, next(self._numbers), item))
 
-    def wake(self, now: float) -> float | None:
-        """Let in what has waited long enough; returns when the next one is due."""
+    def wake(self, now: float) -> None:
+        """Let in what has waited long enough."""
         while self._later and self._later[0][0] <= now:
             self.push(heapq.heappop(self._later)[2])
-        return self._later[0][0] if self._later else None
 
     def take(self, count: int) -> list[Item]:
         """The next `count` items that have no lease yet."""

@@ -40,6 +40,7 @@ class Recorder:
         self._known: set[str] = set()  #: environments that the ledger holds
         self._digests: dict[int, tuple[Mapping[str, Any], str]] = {}  #: by identity, of the contents seen last
         self._flushed = clock()
+        self._stuck = False  #: not even the spool can be written: `tick` tries again, but not each attempt that comes
         self._retry_at: float | None = None  #: None: the ledger is there
         self.recorded = 0  #: attempts that reached the ledger
 
@@ -58,7 +59,7 @@ class Recorder:
     def add(self, attempt: Attempt) -> None:
         """Take an attempt; it is durable after the next commit."""
         self._attempts.append(attempt)
-        if len(self._attempts) >= self._group_attempts:
+        if len(self._attempts) >= self._group_attempts and not self._stuck:
             self.flush()
 
     def tick(self) -> None:
@@ -75,7 +76,9 @@ class Recorder:
         try:
             self._store()
         except LedgerUnavailable as error:
-            self._on_trouble(f"{error} Results wait in memory.")
+            if not self._stuck:
+                self._on_trouble(f"{error} Results wait in memory.")
+            self._stuck = True
 
     def _store(self) -> None:
         if not self._attempts:
@@ -134,6 +137,7 @@ class Recorder:
 
     def _clear(self) -> None:
         self._attempts.clear()
+        self._stuck = False
         if self._retry_at is None:
             self._known.update(self._environments)
             self._environments.clear()

@@ -121,13 +121,20 @@ def test_what_stays_in_the_spool_is_ingested_by_the_next_run(ledger, plan, tmp_p
     assert ledger.query("SELECT DISTINCT environment FROM attempts").num_rows == 1
 
 
-def test_without_ledger_and_without_spool_results_wait_in_memory(ledger, plan, tmp_path):
+def test_without_ledger_and_without_spool_results_wait_in_memory(ledger, plan, tmp_path, monkeypatch):
     recorder, flaky, clock, notices = make_recorder(ledger, tmp_path, group_attempts=3)
     flaky.there = False
     (tmp_path / "spool").write_text("a file where the folder should be")
+    tries = []
+    write = recorder._spool.write
+    monkeypatch.setattr(recorder._spool, "write", lambda *group: tries.append(len(group[0])) or write(*group))
     for number in range(6):
         add(recorder, plan, number)
-    assert any("in memory" in notice for notice in notices)
+    assert tries == [3], "not with each attempt"
+    clock[0] += 1.0
+    recorder.tick()
+    assert tries == [3, 6]
+    assert sum("in memory" in notice for notice in notices) == 1
     with pytest.raises(LedgerUnavailable):
         recorder.close()
     flaky.there = True
