@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,8 @@ class Zygote:
 
     def __init__(self, preload: Sequence[str], threads: int, listen: Path | None = None) -> None:
         """Start one that imports the modules `preload` before it forks; none may start a thread by that (numba and OpenMP start theirs on
-        first use). With `listen` it also takes other supervisors at that socket path, from now on: they wait while it loads."""
+        first use). With `listen` it also takes other supervisors at that socket path, from now on: they wait while it loads; and it removes
+        the folder of that path when it ends, because who started it may be killed."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._gone = False
         env = dict(os.environ)
@@ -61,11 +63,12 @@ class Zygote:
             listener.bind(str(listen))
             listener.listen(1024)
             fds.append(listener.fileno())
+        life = (fds, (*preload, "harness.engines.serve"), threads, None if listen is None else str(listen.parent))
         self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
             [
                 sys.executable,
                 "-c",
-                f"from harness.engines.zygote import serve_forks; serve_forks({fds}, {(*preload, 'harness.engines.serve')}, {threads})",
+                f"from harness.engines.zygote import serve_forks; serve_forks{life}",
             ],
             pass_fds=fds,
             stdin=subprocess.DEVNULL,
@@ -127,10 +130,11 @@ class Zygote:
                 self._process.wait()
 
 
-def serve_forks(fds: list[int], preload: tuple[str, ...], threads: int) -> None:
+def serve_forks(fds: list[int], preload: tuple[str, ...], threads: int, folder: str | None) -> None:
     """The zygote's life: preload, then fork on request and report exits, until the supervisor that started it goes away.
 
-    `fds` are that supervisor's socket and, where others may connect, a listening one. A supervisor's workers die when it hangs up.
+    `fds` are that supervisor's socket and, where others may connect, a listening one (in `folder`, which goes when it does). A supervisor's
+    workers die when it hangs up.
     """
     for name in preload:
         # A machine without torch can still run what does not need it.
@@ -140,13 +144,14 @@ def serve_forks(fds: list[int], preload: tuple[str, ...], threads: int) -> None:
         torch.set_num_threads(threads)
     gc.collect()
     gc.freeze()  # shared pages stay shared: the collector does not touch what was loaded here
-    _Nursery(fds).serve()
+    _Nursery(fds, folder).serve()
 
 
 class _Nursery:
     """The zygote's loop: supervisors, and the workers of each."""
 
-    def __init__(self, fds: list[int]) -> None:
+    def __init__(self, fds: list[int], folder: str | None) -> None:
+        self._folder = folder
         self._owner = socket.socket(fileno=fds[0])
         self._listener = socket.socket(fileno=fds[1]) if len(fds) > 1 else None
         self._supervisors: dict[int, socket.socket] = {self._owner.fileno(): self._owner}
@@ -210,9 +215,18 @@ class _Nursery:
                 del self._workers[pid]
                 shutil.rmtree(self._scratch.pop(pid, ""), ignore_errors=True)
         if supervisor is self._owner:
+            self._tidy()
             os._exit(0)
         del self._supervisors[supervisor.fileno()]
         supervisor.close()
+
+    def _tidy(self) -> None:
+        """Remove the folder, in which a Ray that dies with its coordinator may still write for a moment."""
+        for _ in range(20):
+            if self._folder is None or not os.path.exists(self._folder):
+                return
+            shutil.rmtree(self._folder, ignore_errors=True)
+            time.sleep(0.1)
 
     @staticmethod
     def _tell(supervisor: socket.socket, message: tuple[str, int, int]) -> bool:

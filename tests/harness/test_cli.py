@@ -255,8 +255,13 @@ def test_kill_9_in_the_middle_then_the_same_command_runs_every_trial_exactly_onc
     deadline = time.monotonic() + 120
     while done_trials(assay) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
+    sessions = list(Path("/tmp").glob(f"assay-ray-*/session_*_{driver.pid}"))
+    assert len(sessions) == (engine == "ray")
     driver.send_signal(signal.SIGKILL)
     driver.wait()
+    while any(session.parent.exists() for session in sessions):
+        assert time.monotonic() < deadline, "its zygote removes what is left"
+        time.sleep(0.05)
     before = done_trials(assay)
     assert 2 <= before < 12
     again = assay("run", suite, "--engine", engine, "--workers", "2")
