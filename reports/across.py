@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from reports.anchors import anchor
+from reports.boards import Board
 from reports.document import Block, Cell, Column, Plot, Row, Section, Table
 from reports.errors import BadQuestion
 from reports.numbers import p_text, p_value
@@ -109,12 +110,29 @@ def across_tasks(standings: Sequence[Standing], family: str, weights: Mapping[st
     return [Section("Across tasks", anchor("across", family), tuple(blocks))]
 
 
-def _weights(standings: Sequence[Standing], given: Mapping[str, float]) -> list[float]:
-    tried = [(one.board.name, one.board.task, one.board.task.rpartition("/")[2]) for one in standings]
-    for name, value in given.items():
-        if not any(name in names for names in tried):
-            known = ", ".join(sorted({one.board.task.rpartition("/")[2] for one in standings}))
+def shared_out(weights: Mapping[str, float], boards: Mapping[str, Sequence[Board]]) -> dict[str, dict[str, float]]:
+    """By family the weights that name tasks of it; raises BadQuestion for a name that no family knows."""
+    _known(weights, [board for group in boards.values() for board in group])
+    tried = {family: {name for board in group for name in _called(board)} for family, group in boards.items()}
+    return {family: {name: value for name, value in weights.items() if name in names} for family, names in tried.items()}
+
+
+def _called(board: Board) -> tuple[str, str, str]:
+    """What a board may be called in weights."""
+    return board.name, board.task, board.task.rpartition("/")[2]
+
+
+def _known(weights: Mapping[str, float], boards: Sequence[Board]) -> None:
+    for name in weights:
+        if not any(name in _called(board) for board in boards):
+            known = ", ".join(sorted({board.task.rpartition("/")[2] for board in boards}))
             raise BadQuestion(f"--weights names a task {name!r} that has no results here; tasks: {known or 'none'}.")
+
+
+def _weights(standings: Sequence[Standing], given: Mapping[str, float]) -> list[float]:
+    tried = [_called(one.board) for one in standings]
+    _known(given, [one.board for one in standings])
+    for name, value in given.items():
         if not (np.isfinite(value) and value >= 0):
             raise BadQuestion(f"--weights {name}={value:g}: a weight is a number from 0 upwards.")
     return [next((float(given[name]) for name in names if name in given), 1.0) for names in tried]
@@ -160,18 +178,22 @@ def _beats(boards: Sequence[Standing], common: Sequence[tuple[str, str]], at: in
     if below is None or weighted or len(common) > MOST_RESAMPLED:
         return [Cell("–"), Cell("–")]
     wins, tasks = [], []
-    for task, one in enumerate(boards):
+    for number, one in enumerate(boards):
         row = {_key(one, entry): entry for entry in one.ranked}
         d = differences(one.matrix[row[common[below]]], one.matrix[row[common[at]]]) * (1.0 if one.lower_is_better else -1.0)
         d = d[~np.isnan(d)]
         wins += ((d > 0) + 0.5 * (d == 0)).tolist()
-        tasks += [task] * len(d)
-    values, task_of = np.array(wins), np.array(tasks, dtype=np.float64)
-    here = bootstrap_interval(values, draws=DRAWS, method="percentile", strata=task_of)
+        tasks += [number] * len(d)
+    if not wins:  # no seed in common
+        return [Cell("–"), Cell("–")]
+    values, board_of = np.array(wins), np.array(tasks, dtype=np.int64)
+    names = [one.board.task for one in boards]
+    task_of = np.array([names.index(one.board.task) for one in boards], dtype=np.float64)[board_of]
+    here = bootstrap_interval(values, draws=DRAWS, method="percentile", strata=board_of.astype(np.float64))
     there = bootstrap_interval(values, draws=DRAWS, clusters=task_of)
     few = len(values) < FEWEST_PAIRS or here.low == here.high
     text = f"{here.value:.2f}" + ("" if few else f" [{here.low:.2f}, {here.high:.2f}]")
-    new = len(boards) >= FEWEST_CLUSTERS and there.low < there.high
+    new = len(set(names)) >= FEWEST_CLUSTERS and there.low < there.high
     return [
         Cell(text, here.value, None if few else here.low, None if few else here.high, note=here.method),
         Cell(f"[{there.low:.2f}, {there.high:.2f}]" if new else "–", there.high - there.low if new else None, note=there.method),
@@ -192,6 +214,11 @@ def _notes(boards: Sequence[Standing], weight: Floats, ranking: Ranking, cd: flo
         f"{ranking.test} over {len(boards)} tasks: {p_text(ranking.p)} that all methods rank alike. "
         f"Nemenyi's critical difference is {cd:.2f} ranks (5 %, all pairs)."
     ]
+    if (kinds := len({one.board.task for one in boards})) < len(boards):
+        notes.append(
+            f"They are {len(boards)} sets of params of {kinds} task{'' if kinds == 1 else 's'}: results on one task go together, so the "
+            "test and the critical difference are too sure of themselves."
+        )
     if (weight != weight[0]).any():
         named = ", ".join(f"{one.board.name} {w:g}" for one, w in zip(boards, weight, strict=True))
         notes.append(f"Weights: {named}. Ranks, Elo and first places are weighted; the test and the critical difference are not.")

@@ -133,7 +133,8 @@ def _interval(standing: Standing, entries: Sequence[int]) -> list[Cell]:
 
 
 def _n(standing: Standing, entries: Sequence[int]) -> list[Cell]:
-    return [Cell(str(int(n)), int(n), tone="muted") for n in standing.table.n[list(entries)]]
+    found = (~np.isnan(standing.board.values[standing.metric.id])).sum(axis=1)  # whatever the policy puts in the place of the others
+    return [Cell(str(int(n)), int(n), tone="muted") for n in found[list(entries)]]
 
 
 def _group(standing: Standing, entries: Sequence[int]) -> list[Cell]:

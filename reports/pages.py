@@ -10,7 +10,7 @@ from typing import Any
 
 from db.ledger import Ledger
 from reports.anchors import anchor
-from reports.columns import metric_cells
+from reports.columns import COLUMNS, metric_cells
 from reports.document import Block, Cell, Column, Facts, Row, Section, Table, dense
 from reports.first_places import first_places
 from reports.history import histories
@@ -161,7 +161,7 @@ def _results(name: str, found: Sequence[tuple[Standing, int]]) -> Table:
                     Cell(f"{ranked.metric.id} {ranked.metric.arrow}".strip(), ranked.metric.id, tone="muted"),
                     cell,
                     Cell(interval),
-                    Cell(str(int(table.n[at])), int(table.n[at]), tone="muted"),
+                    COLUMNS["n"].compute(ranked, [at])[0],
                     Cell("–" if not low else str(low) if low == high else f"{low}–{high}", (low + high) / 2 if low else None),
                     Cell(str(len(ranked.ranked)), len(ranked.ranked), tone="muted"),
                 ),

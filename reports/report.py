@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from db.ledger import Ledger
-from reports.across import across_tasks
+from reports.across import across_tasks, shared_out
 from reports.anchors import anchor
 from reports.boards import Board, Question, families, load_boards
 from reports.claims.page import TONES, explanation, paper_titles, verdict_table
@@ -66,7 +66,8 @@ def report(
         standings = each(chosen, lambda name: _standings(ledger, name, policy, narrow))
     except NothingToReport as error:
         raise NothingToReport(f"No trial of {', '.join(chosen)} fulfils {narrow.text}.") from error
-    pages = [family_page(ledger, name, standings[name], weights) for name in standings]
+    shares = shared_out(weights or {}, {name: [one.board for one in group] for name, group in standings.items()})
+    pages = [family_page(ledger, name, standings[name], shares[name]) for name in standings]
     titles = paper_titles(ledger)
     methods = methods_page(ledger, standings, titles, narrow)
     decided = _decisions(ledger, only, narrow)

@@ -127,8 +127,10 @@ class Standing:
 
     @cached_property
     def ranks(self) -> tuple[list[int], list[int]]:
-        """Simultaneous rank intervals per entry; 0, 0 for entries without a result."""
+        """Simultaneous rank intervals per entry; 0, 0 for entries without a result and where no direction is better."""
         low, high = [0] * len(self.board.entries), [0] * len(self.board.entries)
+        if self.metric.direction == "none":
+            return low, high
         sign = -1 if self.lower_is_better else 1
         chosen = np.array(self.ranked, dtype=np.int64)
         if len(chosen):
@@ -159,7 +161,7 @@ class Standing:
 
     def flips(self) -> list[str]:
         """One sentence per entry whose rank would change by another policy for missing results."""
-        if not np.isnan(self.board.values[self.metric.id]).any():
+        if self.metric.direction == "none" or not np.isnan(self.board.values[self.metric.id]).any():
             return []
         here = {at: rank for rank, at in enumerate(self.ranked, 1)}
         out = []
@@ -197,22 +199,29 @@ class Standing:
 
     def note(self) -> str:
         """How the groups and ranks were made, for people."""
+        if not self.ranked:
+            return "No method has a finite result."
         pairs = len(self.ranked) * (len(self.ranked) - 1) // 2
-        smallest = int(self.table.n[self.ranked].min()) if self.ranked else 0
+        smallest = int(self.table.n[self.ranked].min())
         correction = "Holm" if len(self.board.entries) <= MOST_HOLM else "Bonferroni"
         tests = f"paired t tests over common seeds, {correction}'s correction over {pairs:,} pairs, {1 - self.level:.0%} level"
         text = f"Means over seeds with Student's t {self.level:.0%} intervals{scale_text(self.metric.bounds)}. "
-        if any(self.letters) or self.metric.direction == "none":
+        if self.metric.direction == "none":
+            text += f"No direction of {self.metric.id} is better, so there are no ranks and no groups; the order is that of the means."
+        elif any(self.letters):
             text += f"Methods that share a letter can't be told apart: {tests}. The rank intervals come from the same tests."
         else:
             text += f"The rank intervals come from {tests}; where one begins with 1, no method is shown to be better. "
             text += "Letters for the groups are left out: there are too many."
-        if smallest < 2 and self.ranked:
+        if self.policy != "drop" and np.isnan(self.board.values[self.metric.id]).any():
+            text += (
+                " Intervals and tests take what stands for a missing result as if it had been measured: they are too sure of themselves."
+            )
+        if smallest < 2:
             text += " Methods with a single seed have no interval and can't be told apart from anything."
-        elif self.ranked and (few := few_t(smallest)):
+        elif few := few_t(smallest):
             text += f" {few}"
-        skew = skew_note(self.matrix[self.ranked], self.metric.bounds) if self.ranked else ""
-        return f"{text} {skew}".strip()
+        return f"{text} {skew_note(self.matrix[self.ranked], self.metric.bounds)}".strip()
 
 
 def reading(policy: Policy, only: Filter) -> str:

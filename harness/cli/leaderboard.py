@@ -53,6 +53,7 @@ def leaderboard(
     """Print the leaderboards of a family: one per task and task params, then the one across its tasks."""
     from typing import cast
 
+    from reports.across import shared_out
     from reports.boards import Question, load_boards
     from reports.errors import BadQuestion
     from reports.leaderboard import leaderboard as build
@@ -74,6 +75,7 @@ def leaderboard(
         if len(families) > 1 and output in ("json", "csv"):
             raise BadQuestion(f"One {output} document holds one family; name one of {', '.join(families)}.")
         boards = each(families, lambda name: load_boards(ledger, Question(name, task, only, old_versions)))
+    shares = shared_out(weighted, boards)
     for name in boards:
         document = build(
             name,
@@ -86,7 +88,7 @@ def leaderboard(
             test=_test(test),
             correction=correction_of(correction),
             effects=effects,
-            weights=weighted,
+            weights=shares[name],
             top=top if output == "terminal" and top else None,
         )
         if output == "terminal":

@@ -15,6 +15,7 @@ from sample_ledger import Result, fill, method, metric, task
 
 from db.ledger import Ledger
 from db.records import Catalogue
+from reports.across import across_tasks, shared_out
 from reports.anchors import anchor
 from reports.boards import Question, load_boards
 from reports.compare import compare
@@ -133,3 +134,61 @@ def test_a_baseline_may_hold_braces(empty_ledger: Ledger) -> None:
     fill(empty_ledger, Catalogue(tasks=[task("odd/t", "Odd", [metric("odd/t", "loss", "lower", primary=True)])]), results)
     table = board_table(standing(load_boards(empty_ledger, Question("odd"))[0]), baseline='a:cut={"at":1}')
     assert table.columns[-1].title == 'against a:cut={"at":1}'
+
+
+def test_a_metric_without_direction_has_no_ranks_and_no_talk_of_groups(empty_ledger: Ledger) -> None:
+    record(empty_ledger, {"a": [1.0, 1.1, 1.2], "b": [5.0, 5.3, 5.1]}, direction="none")
+    table = board_table(standing(load_boards(empty_ledger, Question("odd"))[0]))
+    assert [row.cells[0].text for row in table.rows] == ["–", "–"]
+    assert "letter" not in table.notes[0]
+    assert "there are no ranks" in table.notes[0]
+
+
+def test_a_board_of_failures_claims_nothing_about_groups(empty_ledger: Ledger) -> None:
+    results = [Result("odd/t", f"odd/{name}", seed) for name in "ab" for seed in range(2)]
+    fill(empty_ledger, Catalogue(tasks=[task("odd/t", "Odd", [metric("odd/t", "loss", "lower", primary=True)])]), results)
+    assert board_table(standing(load_boards(empty_ledger, Question("odd"))[0])).notes[0] == "No method has a finite result."
+
+
+def test_made_up_results_are_not_counted_as_seeds_and_said_to_be_too_sure(empty_ledger: Ledger) -> None:
+    record(empty_ledger, {"a": [1.0, 1.1, 1.2, 1.0], "b": [5.0, float("nan"), 5.1, 5.2]})
+    for policy in ("worst", "impute"):
+        table = board_table(standing(load_boards(empty_ledger, Question("odd"))[0], policy=policy))
+        at = [column.key for column in table.columns].index("n")
+        assert [row.cells[at].text for row in table.rows] == ["4", "3"]
+        assert "too sure of themselves" in table.notes[0]
+
+
+def across(ledger: Ledger, tasks: Sequence[tuple[str, int]], seeds: int = 4, disjoint: bool = False) -> Table:
+    """The table across tasks of three methods; `tasks`: name and a param."""
+    rng = np.random.default_rng(0)
+    results = [
+        Result(name, f"odd/m{at}", seed + at * seeds * disjoint, {"loss": at + rng.normal()}, task_params={"size": size})
+        for name, size in tasks
+        for at in range(3)
+        for seed in range(seeds)
+    ]
+    rows = [task(name, name, [metric(name, "loss", "lower", primary=True)]) for name in {name for name, _ in tasks}]
+    fill(ledger, Catalogue(tasks=rows), results)
+    [section] = across_tasks([standing(board) for board in load_boards(ledger, Question("odd"))], "odd")
+    [table] = [block for block in section.blocks if isinstance(block, Table)]
+    return table
+
+
+def test_params_of_one_task_are_not_counted_as_new_tasks(empty_ledger: Ledger) -> None:
+    table = across(empty_ledger, [("odd/t", size) for size in range(6)])
+    at = [column.key for column in table.columns].index("next_tasks")
+    assert {row.cells[at].text for row in table.rows} == {"–"}
+    assert any("6 sets of params of 1 task:" in note for note in table.notes)
+
+
+def test_methods_without_a_common_seed_have_no_share_of_wins(empty_ledger: Ledger) -> None:
+    table = across(empty_ledger, [(f"odd/t{at}", 0) for at in range(5)], disjoint=True)
+    assert not any("nan" in cell.text for row in table.rows for cell in row.cells)
+
+
+def test_weights_may_name_tasks_of_several_families(ledger: Ledger) -> None:
+    boards = {name: load_boards(ledger, Question(name)) for name in ("pruning", "bandit_regret")}
+    found = shared_out({"linear": 2.0, "pruning/digits-one-shot": 3.0}, boards)
+    assert found == {"pruning": {"pruning/digits-one-shot": 3.0}, "bandit_regret": {"linear": 2.0}}
+    assert report(ledger, weights={"linear": 2.0}).sections
