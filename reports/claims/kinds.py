@@ -204,6 +204,8 @@ def _param_points(selection: Selection, name: str) -> tuple[Floats, Floats]:
             params = {**task_params, **json.loads(board.entries[entry].params)}
             if name in params:
                 points[float(params[name])] = (board, entry)
+    if any(claim.metric not in board.values for board, _ in points.values()):
+        raise Unusable(f"Task {claim.task} has no scalar metric {claim.metric!r}.", attempted=True)
     if len(points) < 2:
         raise Unusable(f"The slope over {name} needs at least two values of it in the ledger.", attempted=bool(points))
     xs = np.array(sorted(points))
@@ -231,6 +233,9 @@ def front(selection: Selection) -> Outcome:
     sides = [selection.entries(board, arm) for arm in (claim.a, claim.b)]
     if not all(sides):
         raise Unusable(f"Nobody has run both {claim.a.text} and {claim.b.text} on {board.name} yet.")
+    for name in (cost, claim.metric):
+        if name not in board.values:
+            raise Unusable(f"Task {board.task} has no scalar metric {name!r}.", attempted=True)
     sign = 1.0 if selection.lower_is_better else -1.0
     x, y = board.values[cost], sign * board.values[claim.metric]
     chosen = sides[0] + sides[1]

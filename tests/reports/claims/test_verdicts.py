@@ -16,7 +16,7 @@ from db.ledger import Ledger
 from db.records import Catalogue, Curve
 from reports.boards import Board, Metric
 from reports.claims.definition import parse
-from reports.claims.evidence import Material, select
+from reports.claims.evidence import Material, Unusable, select
 from reports.claims.kinds import KIND_TESTS, noise_floor
 from reports.claims.page import explanation, verdict_table
 from reports.claims.verdicts import Decision, decide, words
@@ -446,3 +446,13 @@ def test_a_verdict_that_sign_flips_hold_back_says_so() -> None:
         given, reason = words(found, outcome, outcome.p_support, outcome.p_refute)
         assert (given, reason.partition(" after")[0]) == ("inconclusive", what)
         assert "sign flips, which assume less, don't confirm it (p = 0.062, 4 seeds)" in reason
+
+
+@pytest.mark.parametrize(
+    "more", [{"kind": "front", "options": {"x": "size"}}, {"kind": "slope", "metric": "other", "options": {"x": "bits", "scale": "linear"}}]
+)
+def test_a_metric_that_nobody_measured_leaves_the_claim_open_instead_of_ending_the_report(more: dict[str, Any]) -> None:
+    of = material({"loss": {"a?bits=2": noisy(1), "a?bits=3": noisy(2), "b": noisy(2, seed=1)}})
+    found = parse({"claim": "c", "paper": 6, "family": "toy", "statement": "", "definition": json.dumps(definition(**more)), "hash": "h"})
+    with pytest.raises(Unusable, match="has no scalar metric"):
+        KIND_TESTS[found.kind](select(found, of))
