@@ -37,6 +37,11 @@ class Schema:
     revision: str
     head: str
 
+    @property
+    def newer(self) -> bool:
+        """Whether this code does not know the ledger's schema."""
+        return self.revision not in revisions()
+
 
 def current(url: str | os.PathLike[str] | None) -> Schema:
     """Which schema the ledger has; works on older and newer ones too."""
@@ -58,7 +63,7 @@ def upgrade(url: str | os.PathLike[str] | None) -> tuple[Schema, Path | None]:
                 with backend.write() as connection:
                     grant_reader(connection)  # an administrator may have made the role since
             return had, None
-        if had.revision not in revisions():
+        if had.newer:
             check(had.revision, backend.url)
         saved = None
         if isinstance(backend, SqliteBackend):

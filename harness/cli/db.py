@@ -38,8 +38,11 @@ def current(db: DbOption = DEFAULT_DB, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"url": found.url, "revision": found.revision, "head": found.head})
         return
-    known = "up to date" if found.revision == found.head else f"this version works with {found.head}; run `assay db upgrade`"
-    print(f"{found.url}: schema {found.revision} ({known})")
+    state = "up to date"
+    if found.revision != found.head:
+        what = "newer: install the Assay that wrote it" if found.newer else "older: run `assay db upgrade`"
+        state = f"this version works with {found.head}, the ledger is {what}"
+    print(f"{found.url}: schema {found.revision} ({state})")
 
 
 def backup(

@@ -10,6 +10,7 @@ import os
 import pty
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ import db
 from db import open_ledger
 from db.errors import QueryRefused
 from db.formats import write_rows
+from db.revisions import HEAD
 from db.saved import saved_queries
 from db.testing import ENVIRONMENT, RUN, attempt, catalogue, trial, verdict
 from harness.cli.prompt import Shell, complete
@@ -100,6 +102,13 @@ def test_mistakes_get_one_sentence_and_a_code(path: Path, arguments: tuple[str, 
 def test_explain_and_list(path: Path) -> None:
     assert "SEARCH" in assay("sql", "SELECT * FROM trials", "--explain", db=path).stdout
     assert "leaderboard" in assay("sql", "--list", db=path).stdout
+
+
+def test_current_says_what_to_do(path: Path, tmp_path: Path) -> None:
+    for revision, advice in ((HEAD, "up to date"), ("0001", "is older: run `assay db upgrade`"), ("9999", "is newer: install the Assay")):
+        with sqlite3.connect(shutil.copy(path, tmp_path / "x.db")) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
+        assert advice in assay("db", "current", db=tmp_path / "x.db").stdout
 
 
 def test_transfer(path: Path, tmp_path: Path) -> None:
