@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ from harness.cli import (
 )
 from harness.cli import db as db_commands
 from harness.cli.common import exit_code_of
-from harness.errors import EXIT_PIPE
+from harness.errors import EXIT_PIPE, EXIT_UNAVAILABLE
 from harness.pipes import abandoned, silence
 
 
@@ -113,6 +114,12 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="replace")
     try:
         app(arguments)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        silence([1])  # what is left in the buffer can't be written either
+        print(f"assay: the output can't be written: {error.strerror}.", file=sys.stderr)
+        sys.exit(EXIT_UNAVAILABLE)
     except Exception as error:
         code = exit_code_of(error)
         if code is None:

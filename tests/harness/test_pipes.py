@@ -67,3 +67,14 @@ def test_help_that_nobody_reads_ends_as_after_sigpipe(tmp_path: Path, arguments:
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["sql", "--list"], ["tasks", "--json"]])
+def test_a_full_disk_behind_stdout_is_one_sentence(tmp_path: Path, arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "harness.cli", *arguments], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1] == "assay: the output can't be written: No space left on device."
+    assert "Traceback" not in done.stderr
