@@ -26,7 +26,9 @@ RECHECK_SECONDS = 2.0
 class Leases:
     """Claims, renews and releases for one owner. While the ledger is unavailable nothing is claimed and nothing is raised."""
 
-    def __init__(self, ledger: Ledger, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, ledger: Ledger, folder: Path, clock: Callable[[], float] = time.monotonic, silence: float = 0.0) -> None:
+        """`silence`: seconds for which `tick` may not be called."""
+        self._seconds = LEASE_SECONDS + silence
         self._ledger, self._folder, self._clock = ledger, folder, clock
         self._ledger_id = hashlib.sha256(ledger.url.encode()).hexdigest()[:12]
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -55,7 +57,7 @@ class Leases:
             if self._unsure:  # some may be ours without our knowing, and nobody could have them while we renew them
                 self._ledger.release(self.owner, self._unsure)
                 self._unsure.clear()
-            got = set(self._ledger.claim(self.owner, keys, LEASE_SECONDS))
+            got = set(self._ledger.claim(self.owner, keys, self._seconds))
         except LedgerUnavailable:
             self._unsure += keys
             self._unavailable()
@@ -80,7 +82,7 @@ class Leases:
             return
         self._renew_at = now + LEASE_SECONDS / 3
         try:
-            self._ledger.renew(self.owner, LEASE_SECONDS)
+            self._ledger.renew(self.owner, self._seconds)
         except LedgerUnavailable:
             self._unavailable()
         else:

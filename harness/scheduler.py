@@ -102,8 +102,10 @@ class _Scheduler:
         self._deadline = None if budget_seconds is None else self._began + budget_seconds
         self._startable = budget_trials
         self._recorder = Recorder(ledger, spool, group_attempts=group_attempts, on_trouble=lambda sentence: on_event(Notice(sentence)))
-        self._leases = Leases(ledger, Path(settings.cache_dir) / "coordinators")
         self._items = group_items(plan.todo)
+        # An engine that executes units in this very thread comes back when the longest one is over.
+        silence = 0.0 if engine.isolated else CALL_BUDGET + max((item.unit().timeout for item in self._items), default=0.0)
+        self._leases = Leases(ledger, Path(settings.cache_dir) / "coordinators", silence=silence)
         self._settler = Settler(run_id, self._recorder, self._leases, on_event, interleave(self._items, run_id))
         self._gate = FixtureGate(plan.fixtures, self._release)
         self._costs = Costs()

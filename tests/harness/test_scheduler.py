@@ -16,6 +16,7 @@ import pytest
 from db import open_ledger
 from db.records import Attempt
 from db.spool import Spool
+from harness import leases
 from harness.engines import make_engine
 from harness.engines.base import CallEnded, EngineSettings, Shape, TrialResult, UnitDone, Usage
 from harness.fixtures import FixtureStore
@@ -260,6 +261,30 @@ def test_trials_of_another_coordinator_are_left_to_it_and_counted(bench):
     assert (summary.done, summary.left) == (10, 0)
     assert summary.attempts == {"ok": 9}
     assert [event.key for event in bench.heard(TrialElsewhere)] == [held[2]]
+
+
+@pytest.mark.parametrize("bench", ["inline", "process"], indirect=True)
+def test_a_trial_that_lasts_longer_than_a_lease_is_taken_by_nobody_else(bench, monkeypatch):
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 0.6)
+    plan = toy_plan(toys("ok", seconds=3.0, expect=3.0))
+    taken: list[str] = []
+    over = threading.Event()
+
+    key = plan.trials[0].key
+
+    def steal():
+        with open_ledger(bench.db) as other:
+            while not over.wait(0.2):
+                if other.statuses([key])[key].state == "leased":
+                    taken.extend(other.claim("thief", [key], 600.0))
+
+    thread = threading.Thread(target=steal)
+    bench.ledger.submit(start_run(bench.ledger, "before"), plan.trials)
+    thread.start()
+    summary = bench.run(plan)
+    over.set()
+    thread.join()
+    assert (summary.done, taken) == (1, [])
 
 
 def _ok_attempt(planned, run):
