@@ -125,7 +125,9 @@ def _compare(
     a: Side, b: Side, kind: By, declared: Mapping[tuple[str, str], Mapping[str, Any]], metric: str, correction: Correction
 ) -> Comparison:
     common = sorted(group for group in a.values if group in b.values and metric in ("", group[-1]))
-    alone = len(a.values.keys() ^ b.values.keys())
+    alone = sum(metric in ("", group[-1]) for group in a.values.keys() ^ b.values.keys())
+    if metric and metric not in (known := {group[-1] for side in (a, b) for group in side.values}):
+        raise BadQuestion(f"Neither {a.name} nor {b.name} has a metric {metric!r}; metrics there: {', '.join(sorted(known)) or 'none'}.")
     changes, too_few, pairs = [], [], 0
     for group in common:
         seeds = sorted(a.values[group].keys() & b.values[group].keys())

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import pyarrow as pa
+
 from db.ledger import Ledger
 from reports.anchors import anchor
 from reports.document import Block, Cell, Code, Column, Facts, Row, Section, Table, Text, Tone, dense
@@ -16,7 +18,7 @@ from reports.numbers import duration
 from reports.params import plain
 from reports.questions import EVERYTHING, Filter, keep, moment
 
-MOST_FAILURES = 500
+MOST_FAILURES, MOST_RUNS = 500, 200
 
 #: Values that did not repeat which are shown at first.
 FIRST_VALUES = 20
@@ -35,21 +37,28 @@ def failures_page(ledger: Ledger, only: Sequence[str] = (), narrow: Filter = EVE
         f"WHERE state IN ('failed', 'quarantined'){extra} ORDER BY task, method, method_params, seed",
         params,
     )
-    try:
-        failed = keep(table, narrow.where).to_pylist() if table.num_rows else []
-    except ReportError:  # a condition that no failed trial fulfils, or on a param that none has
-        failed = []
-    failed = [row for row in failed if not only or row["family"] in only]
+    failed = _kept(table, only, narrow)
     blocks: list[Block] = [_failed_table(failed), *_tracebacks(ledger, failed)] if failed else []
-    retried = ledger.query(
-        "SELECT t.family, a.outcome, COUNT(*) AS attempts FROM attempts a JOIN trials t ON t.trial = a.trial "
-        "WHERE a.outcome <> 'ok' AND t.state = 'done' GROUP BY t.family, a.outcome ORDER BY t.family, a.outcome"
-    ).to_pylist()
-    if retried := [row for row in retried if not only or row["family"] in only]:
-        text = ", ".join(f"{row['attempts']} {row['outcome']} ({row['family']})" for row in retried)
+    extra, params = narrow.sql("t.trial", "t.finished")
+    again = ledger.query(
+        "SELECT t.family, t.task, t.task_params, t.method, t.method_params, t.seed, a.outcome FROM attempts a "
+        f"JOIN trials t ON t.trial = a.trial WHERE a.outcome <> 'ok' AND t.state = 'done'{extra}",
+        params,
+    )
+    if retried := Counter((row["family"], row["outcome"]) for row in _kept(again, only, narrow)):
+        text = ", ".join(f"{count} {outcome} ({family})" for (family, outcome), count in sorted(retried.items()))
         blocks.append(Text(f"Attempts that failed beside one that did not: {text}.", "muted"))
-    blocks += _not_repeated(ledger, only)
+    blocks += _not_repeated(ledger, only, narrow)
     return [Section("Failures", "failures-page", tuple(blocks), (), "Ledger")] if blocks else []
+
+
+def _kept(rows: pa.Table, only: Sequence[str], narrow: Filter) -> list[dict[str, Any]]:
+    """The rows of these families (all by default) that fulfil the filter's conditions."""
+    try:
+        found: list[dict[str, Any]] = keep(rows, narrow.where).to_pylist() if rows.num_rows else []
+    except ReportError:  # a condition that no row fulfils, or on a param that none has
+        return []
+    return [row for row in found if not only or row["family"] in only]
 
 
 def _failed_table(failed: Sequence[Mapping[str, Any]]) -> Table:
@@ -112,15 +121,17 @@ def _tracebacks(ledger: Ledger, failed: Sequence[Mapping[str, Any]]) -> list[Blo
     return out
 
 
-def _not_repeated(ledger: Ledger, only: Sequence[str]) -> list[Block]:
+def _not_repeated(ledger: Ledger, only: Sequence[str], narrow: Filter) -> list[Block]:
     """Replicates whose value differs from the accepted one (times excepted: they always do)."""
-    rows = ledger.query(
-        "SELECT r.trial, t.family, t.task, t.method, t.seed, r.metric, r.value, r.kind, r.accepted_value, r.accepted_kind "
-        "FROM replicates r JOIN trials t ON t.trial = r.trial JOIN metrics m ON m.task = t.task AND m.metric = r.metric "
-        "WHERE (r.kind <> r.accepted_kind OR r.value <> r.accepted_value) AND m.unit NOT IN ('s', 'ms', 'seconds') "
-        "ORDER BY t.task, t.method, r.metric, t.seed"
-    ).to_pylist()
-    rows = [row for row in rows if not only or row["family"] in only]
+    extra, params = narrow.sql("t.trial", "t.finished")
+    found = ledger.query(
+        "SELECT r.trial, t.family, t.task, t.task_params, t.method, t.method_params, t.seed, r.metric, r.value, r.kind, r.accepted_value, "
+        "r.accepted_kind FROM replicates r JOIN trials t ON t.trial = r.trial JOIN metrics m ON m.task = t.task AND m.metric = r.metric "
+        f"WHERE (r.kind <> r.accepted_kind OR r.value <> r.accepted_value) AND m.unit NOT IN ('s', 'ms', 'seconds'){extra} "
+        "ORDER BY t.task, t.method, r.metric, t.seed",
+        params,
+    )
+    rows = _kept(found, only, narrow)
     if not rows:
         return []
     heads = (
@@ -147,6 +158,8 @@ def _not_repeated(ledger: Ledger, only: Sequence[str]) -> list[Block]:
     )
     counts = Counter(row["task"] for row in rows)
     note = "The same trial gave another value: " + ", ".join(f"{count} on {task}" for task, count in counts.most_common(5)) + "."
+    if len(rows) > len(shown):
+        note += f" {len(rows) - len(shown):,} more are not shown (view replicates)."
     left = len(shown) - FIRST_VALUES
     folded = f"{left:,} more" if left > 0 else ""
     return [Table("not-repeated", "Values that did not repeat", heads, shown, (note,), folded=folded, unfolded=FIRST_VALUES)]
@@ -164,12 +177,13 @@ def runs_page(ledger: Ledger, narrow: Filter = EVERYTHING) -> list[Section]:
     tags: dict[str, list[str]] = defaultdict(list)
     for row in ledger.query("SELECT run, tag FROM tags ORDER BY tag").to_pylist():
         tags[row["run"]].append(row["tag"])
-    sql = "SELECT run, suite, suite_text, engine, planned, started, finished, status FROM runs ORDER BY started DESC LIMIT 200"
-    runs = [
+    sql = "SELECT run, suite, suite_text, engine, planned, started, finished, status FROM runs ORDER BY started DESC"
+    found = [
         run
         for run in ledger.query(sql).to_pylist()
         if all(tag in tags.get(run["run"], []) for tag in narrow.tags) and not (narrow.since and str(run["started"]) < moment(narrow.since))
     ]
+    runs = found[:MOST_RUNS]
     if not runs:
         return []
     heads = (
@@ -207,7 +221,8 @@ def runs_page(ledger: Ledger, narrow: Filter = EVERYTHING) -> list[Section]:
             )
         )
     pages = tuple(_run(ledger, run, costs.get(run["run"], []), tags.get(run["run"], [])) for run in runs[:MOST_RUN_PAGES])
-    return [Section("Runs", "runs", (Table("runs-table", "Runs", heads, tuple(rows)),), pages, "Ledger")]
+    notes = (f"{len(found) - len(runs):,} older runs are not shown (view runs).",) if len(found) > len(runs) else ()
+    return [Section("Runs", "runs", (Table("runs-table", "Runs", heads, tuple(rows), notes),), pages, "Ledger")]
 
 
 def status_cell(status: str | None, without: str = "running or killed") -> Cell:

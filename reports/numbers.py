@@ -10,6 +10,9 @@ import numpy as np
 #: More decimals than this are noise to a reader; smaller numbers are written in scientific notation.
 MOST_DECIMALS = 5
 
+#: Significant digits of numbers in scientific notation at the most.
+MOST_DIGITS = 9
+
 
 def formatter(values: Iterable[float | None], halves: Iterable[float | None] = ()) -> Callable[[float | None], str]:
     """A function that writes every number of a column alike: two significant digits of the narrower intervals' half-width, or four of
@@ -23,10 +26,14 @@ def formatter(values: Iterable[float | None], halves: Iterable[float | None] = (
         decimals = 3 - math.floor(math.log10(float(np.median(positive))))
     else:
         decimals = 0
-    if len(positive) and (decimals > MOST_DECIMALS + 1 or float(positive.max()) >= 1e7):
+    largest = float(positive.max()) if len(positive) else 0.0
+    if len(positive) and (decimals > MOST_DECIMALS + 1 or largest >= 1e7):
         typical = float(np.median(positive))
-        if typical < 10.0**-MOST_DECIMALS * 100 or float(positive.max()) >= 1e7:
-            return lambda value: missing(value) or f"{value:.3g}"
+        if typical < 10.0**-MOST_DECIMALS * 100 or largest >= 1e7:
+            # As many digits as lie above the second of the half-widths, or as tell whole numbers apart.
+            digits = min(max(3, math.floor(math.log10(largest)) + 1 + decimals), MOST_DIGITS)
+            return lambda value: missing(value) or f"{value:.{digits}g}"
+    wanted = decimals
     decimals = min(max(decimals, 0), MOST_DECIMALS)
 
     def write(value: float | None) -> str:
@@ -34,6 +41,8 @@ def formatter(values: Iterable[float | None], halves: Iterable[float | None] = (
         if gap or value is None:
             return gap
         text = f"{value:,.{decimals}f}" if abs(value) >= 10_000 else f"{value:.{decimals}f}"
+        if wanted > MOST_DECIMALS and value and float(text) == 0:
+            return f"{value:.2g}".replace("-", "−", int(value < 0))  # not zero, only smaller than the others
         return text.lstrip("-") if float(text.replace(",", "")) == 0 else text.replace("-", "−")
 
     return write

@@ -8,12 +8,19 @@ from db.ledger import Ledger
 from reports.boards import Catalogue, Question, load_boards
 from reports.document import Cell, Code, Column, Document, Facts, Row, Section, Table
 from reports.errors import BadQuestion
-from reports.numbers import formatter
 from reports.provenance import Coordinates
 from reports.questions import EVERYTHING, Filter
 from reports.standings import POLICIES, POLICY_TEXT, Policy, Standing, reading
 from reports.stats.distributions import Floats
 from reports.stats.intervals import FREE, median_interval, t_interval
+
+_PLACE = "family, task, task_version, task_params, method, method_version, method_params"
+_MEASURED = f"SELECT DISTINCT {_PLACE}, metric FROM leaderboard"
+#: Cells without any finite result, which may still show what a policy puts there.
+_PLANNED = (
+    f"SELECT DISTINCT {', '.join(f't.{name}' for name in _PLACE.split(', '))}, m.metric "
+    "FROM trials t JOIN metrics m ON m.task = t.task WHERE m.curve IS NULL"
+)
 
 
 def find(ledger: Ledger, cell: str, only: Filter = EVERYTHING, policy: Policy = "drop") -> Coordinates:
@@ -24,11 +31,12 @@ def find(ledger: Ledger, cell: str, only: Filter = EVERYTHING, policy: Policy = 
     if policy not in POLICIES:
         raise BadQuestion(f"Unknown policy for missing results {policy!r}; choose one of {', '.join(POLICIES)}.")
     only.check(ledger)
-    rows = ledger.query(
-        "SELECT DISTINCT family, task, task_version, task_params, method, method_version, method_params, metric FROM leaderboard"
-    ).to_pylist()
     how = reading(policy, only)
-    found = [place for row in rows if (place := Coordinates(**row, reading=how)).short_id().startswith(wanted)]
+    found: list[Coordinates] = []
+    for sql in (_MEASURED, _PLANNED):
+        found = found or [
+            place for row in ledger.query(sql).to_pylist() if (place := Coordinates(**row, reading=how)).short_id().startswith(wanted)
+        ]
     if len(found) > 1:
         raise BadQuestion(f"{len(found)} cells of this ledger have ids that begin with {wanted}: give more digits.")
     if not found:
@@ -60,10 +68,9 @@ def why(ledger: Ledger, cell: str, only: Filter = EVERYTHING, policy: Policy = "
         values = _filled(ledger, place, only, policy)
         facts.append(("missing", f"{len(values) - found} of {len(values)} seeds, policy {policy!r}: {POLICY_TEXT[policy]}"))
     estimate = t_interval(values, bounds=declared.bounds if declared else FREE)
-    write = formatter([row["value"] for row in rows])
-    facts.append(
-        ("mean", f"{estimate.value:.6g}, 95 % interval [{estimate.low:.6g}, {estimate.high:.6g}], {estimate.n} seeds ({estimate.method})")
-    )
+    interval = "no interval" if np.isnan(estimate.low) else f"95 % interval [{estimate.low:.6g}, {estimate.high:.6g}]"
+    seeds = f"{estimate.n} seed{'' if estimate.n == 1 else 's'}"
+    facts.append(("mean", "none" if np.isnan(estimate.value) else f"{estimate.value:.6g}, {interval}, {seeds} ({estimate.method})"))
     finite = values[~np.isnan(values)]
     if len(finite):
         middle = median_interval(finite)
@@ -77,7 +84,7 @@ def why(ledger: Ledger, cell: str, only: Filter = EVERYTHING, policy: Policy = "
             Row(
                 (
                     Cell(str(row["seed"]), row["seed"]),
-                    Cell(write(row["value"]) if row["kind"] == "finite" else row["kind"], row["value"]),
+                    Cell(f"{row['value']:.10g}" if row["kind"] == "finite" else row["kind"], row["value"]),
                     Cell(row["trial"]),
                 ),
                 (row["trial"],),

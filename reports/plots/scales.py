@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from reports.plots.figure import Axis
 
+#: Values beyond it sit on the edge, so that no width of an axis overflows.
+LARGEST = 1e300
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -22,7 +25,7 @@ class Scale:
 
     def __call__(self, value: float) -> float:
         if self.log:
-            value = math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
+            value = (math.log(max(value, self.low)) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
         else:
             value = (value - self.low) / (self.high - self.low)
         return self.start + min(max(value, -0.02), 1.02) * (self.end - self.start)
@@ -30,7 +33,7 @@ class Scale:
 
 def scale(axis: Axis, values: Iterable[float], start: float, end: float, most_ticks: int = 6) -> Scale:
     """A scale that holds all finite values, with the axis's own bounds where it has them."""
-    known = [value for value in values if math.isfinite(value)]
+    known = [min(max(value, -LARGEST), LARGEST) for value in values if math.isfinite(value)]
     positive = [value for value in known if value > 0]
     if axis.scale == "log" and positive:
         low = axis.low if axis.low else min(positive)

@@ -11,24 +11,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sample_ledger import Result, fill, method, metric, task
+from sample_ledger import ENVIRONMENT, NOW, Result, fill, method, metric, task
 
 from db.ledger import Ledger
-from db.records import Catalogue
+from db.records import Attempt, Catalogue, Run
 from reports.across import across_tasks, shared_out
 from reports.anchors import anchor
 from reports.boards import Question, load_boards
 from reports.compare import compare
-from reports.document import Cell, Column, Document, Row, Section, Table
+from reports.document import Cell, Column, Document, Facts, Row, Section, Table, walk
+from reports.errors import BadQuestion
 from reports.files import write
 from reports.html import pack, render
 from reports.leaderboard import board_table
-from reports.numbers import p_short, p_value
+from reports.numbers import formatter, p_short, p_value
 from reports.params import fulfils, natural, plain
+from reports.plots.figure import Axis
+from reports.plots.scales import scale
+from reports.questions import Filter
 from reports.render import latex
 from reports.render.data import render_csv, render_json
 from reports.report import report
 from reports.standings import standing
+from reports.why import why
 
 
 def record(ledger: Ledger, values: Mapping[str, Sequence[float]], direction: str = "lower", name: str = "loss") -> None:
@@ -192,3 +197,77 @@ def test_weights_may_name_tasks_of_several_families(ledger: Ledger) -> None:
     found = shared_out({"linear": 2.0, "pruning/digits-one-shot": 3.0}, boards)
     assert found == {"pruning": {"pruning/digits-one-shot": 3.0}, "bandit_regret": {"linear": 2.0}}
     assert report(ledger, weights={"linear": 2.0}).sections
+
+
+@pytest.mark.parametrize(
+    ("values", "halves", "texts"),
+    [
+        ([12345678.0, 12345690.0], [10.0], ["12345678", "12345690"]),
+        ([1e7 + 5, 1e7 + 12], [], ["10000005", "10000012"]),
+        ([1e7 + 5, 2e7], [1e6], ["1e+07", "2e+07"]),
+        ([-1e-8, 1e-6, 0.01, 0.1], [1e-9, 1e-7, 1e-3, 0.01], ["−1e-08", "1e-06", "0.01000", "0.10000"]),
+        ([0.001, 5.0], [0.1], ["0.00", "5.00"]),
+    ],
+)
+def test_rounding_hides_no_difference_that_the_intervals_show(values: list[float], halves: list[float], texts: list[str]) -> None:
+    assert [formatter(values, halves)(value) for value in values] == texts
+
+
+@pytest.mark.parametrize("kind", ["linear", "log"])
+def test_axes_hold_the_largest_numbers_there_are(kind: str) -> None:
+    found = scale(Axis("x", scale=kind), [1.7e308, -1.7e308, 5e-324], 0.0, 100.0)  # type: ignore[arg-type]
+    assert found(1.7e308) > 90
+    assert found(5e-324) <= 50
+
+
+def test_failures_and_repetitions_outside_the_filter_are_not_shown(empty_ledger: Ledger) -> None:
+    record(empty_ledger, {"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    retry(empty_ledger, "odd/b")
+    text = lambda narrow: str([block for one in walk(report(empty_ledger, narrow=narrow).sections) for block in one.blocks])  # noqa: E731
+    assert "1 error (odd)" in text(Filter())
+    assert "Values that did not repeat" in text(Filter())
+    for where in ("method=a", "seed=0"):
+        assert "Attempts that failed" not in text(Filter((where,)))
+        assert "Values that did not repeat" not in text(Filter((where,)))
+
+
+def retry(ledger: Ledger, name: str) -> None:
+    """Seed 1 of the method failed once more, and gave another value the time after."""
+    [key] = ledger.query("SELECT trial FROM trials WHERE method = :name AND seed = 1", {"name": name}).column(0).to_pylist()
+    attempts = [
+        Attempt(f"again-{outcome}", key, "run-1", outcome, NOW, NOW, 1.0, 1.0, "w", ENVIRONMENT.hash, metrics=values, next_state="done")
+        for outcome, values in (("error", {}), ("ok", {"loss": 9.0}))
+    ]
+    ledger.record(attempts, [ENVIRONMENT])
+
+
+def test_runs_that_are_left_out_are_counted_and_tags_choose_among_all(empty_ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reports.ledger_pages.MOST_RUNS", 2)
+    record(empty_ledger, {"a": [1.0, 2.0]})
+    for at in range(3):
+        empty_ledger.start_run(Run(f"later-{at}", "s", "", "inline", [], 0, ("late",) if at else ("early",)), ENVIRONMENT)
+    [table] = [one for one in report(empty_ledger).tables() if one.id == "runs-table"]
+    assert (len(table.rows), table.notes) == (2, ("2 older runs are not shown (view runs).",))
+
+
+def test_a_cell_without_results_is_explained(empty_ledger: Ledger) -> None:
+    record(empty_ledger, {"a": [1.0, 2.0], "b": [float("nan"), float("inf")], "c": [4.0]})
+    for policy in ("drop", "worst"):
+        ranked = standing(load_boards(empty_ledger, Question("odd"))[0], policy=policy)
+        for at in range(3):
+            [facts] = [
+                one for one in why(empty_ledger, ranked.cell(at).short_id(), policy=policy).sections[0].blocks if isinstance(one, Facts)
+            ]
+            assert "nan" not in dict(facts.items)["mean"]
+
+
+def test_why_shows_the_values_themselves(empty_ledger: Ledger) -> None:
+    record(empty_ledger, {"a": [0.123456789, 0.12345678]})
+    document = why(empty_ledger, standing(load_boards(empty_ledger, Question("odd"))[0]).cell(0).short_id())
+    assert [row.cells[1].text for row in document.tables()[0].rows] == ["0.123456789", "0.12345678"]
+
+
+def test_a_metric_that_neither_side_has_is_named(empty_ledger: Ledger) -> None:
+    record(empty_ledger, {"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    with pytest.raises(BadQuestion, match="has a metric 'los'; metrics there: loss"):
+        compare(empty_ledger, "a", "b", metric="los")
