@@ -33,7 +33,7 @@ def first_places(standings: Sequence[Standing], ident: str = "leaders", caption:
                 (
                     Cell(board.name, board.name, href=f"#board-{board.anchor}"),
                     Cell(f"{ranked.metric.id} {ranked.metric.arrow}".strip(), ranked.metric.id, tone="muted"),
-                    Cell(leaders(ranked) or "no result yet", tone="plain" if ranked.ranked else "muted"),
+                    Cell(leaders(ranked) or ("–" if ranked.ranked else "no result yet"), tone="plain" if ranked.best else "muted"),
                     Cell(str(len(ranked.ranked)), len(ranked.ranked), tone="muted"),
                     Cell(trade, trade or None, tone="muted"),
                 )

@@ -10,7 +10,7 @@ import numpy as np
 #: More decimals than this are noise to a reader; smaller numbers are written in scientific notation.
 MOST_DECIMALS = 5
 
-#: Significant digits of numbers in scientific notation at the most.
+#: Significant digits of numbers from ten million on at the most; as integers they are read, not counted.
 MOST_DIGITS = 9
 
 
@@ -30,9 +30,7 @@ def formatter(values: Iterable[float | None], halves: Iterable[float | None] = (
     if len(positive) and (decimals > MOST_DECIMALS + 1 or largest >= 1e7):
         typical = float(np.median(positive))
         if typical < 10.0**-MOST_DECIMALS * 100 or largest >= 1e7:
-            # As many digits as lie above the second of the half-widths, or as tell whole numbers apart.
-            digits = min(max(3, math.floor(math.log10(largest)) + 1 + decimals), MOST_DIGITS)
-            return lambda value: missing(value) or f"{value:.{digits}g}"
+            return lambda value: missing(value) or _scientific(value or 0.0, decimals)
     wanted = decimals
     decimals = min(max(decimals, 0), MOST_DECIMALS)
 
@@ -46,6 +44,12 @@ def formatter(values: Iterable[float | None], halves: Iterable[float | None] = (
         return text.lstrip("-") if float(text.replace(",", "")) == 0 else text.replace("-", "−")
 
     return write
+
+
+def _scientific(value: float, decimals: int) -> str:
+    """At least three digits, and as many more as that many decimals are, within reason."""
+    digits = math.floor(math.log10(abs(value))) + 1 + decimals if value else 3
+    return f"{value:.{min(max(digits, 3), MOST_DIGITS if abs(value) >= 1e7 else MOST_DECIMALS)}g}"
 
 
 def missing(value: float | None) -> str:

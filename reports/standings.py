@@ -202,7 +202,9 @@ class Standing:
         if not self.ranked:
             return "No method has a finite result."
         pairs = len(self.ranked) * (len(self.ranked) - 1) // 2
-        smallest = int(self.table.n[self.ranked].min())
+        present = (~np.isnan(self.matrix[self.ranked])).astype(np.int64)
+        common = (present @ present.T)[np.triu_indices(len(present), 1)]
+        smallest, alone = int(self.table.n[self.ranked].min()), int((common < 2).sum())
         correction = "Holm" if len(self.board.entries) <= MOST_HOLM else "Bonferroni"
         tests = f"paired t tests over common seeds, {correction}'s correction over {pairs:,} pairs, {1 - self.level:.0%} level"
         text = f"Means over seeds with Student's t {self.level:.0%} intervals{scale_text(self.metric.bounds)}. "
@@ -219,7 +221,9 @@ class Standing:
             )
         if smallest < 2:
             text += " Methods with a single seed have no interval and can't be told apart from anything."
-        elif few := few_t(smallest):
+        elif alone and self.metric.direction != "none":
+            text += f" {alone:,} of the pairs have fewer than two common seeds and can't be told apart."
+        elif few := few_t(int(common.min(initial=smallest))):
             text += f" {few}"
         return f"{text} {skew_note(self.matrix[self.ranked], self.metric.bounds)}".strip()
 

@@ -74,13 +74,14 @@ def _whole(table: Table, heading: str, packer: Packer) -> Iterator[str]:
     yield f'<table id="{ident}" data-where="{_data(table.where)}"{options}>'
     yield f"<caption{' class=hidden' if table.caption == heading else ''}>{safe(table.caption)}</caption><thead><tr>"
     kinds = [_classes(column) + (" more" if at in more else "") for at, column in enumerate(table.columns)]
+    ranged = _ranged(table) if spans else None
     for column, kind in zip(table.columns, kinds, strict=True):
         yield _head(column, kind)
-        if column.key == table.range_column and spans:
+        if column is ranged:
             yield '<th scope="col" class="range" aria-hidden="true"></th>'
     yield "</tr></thead><tbody>"
     for row, span in zip(shown, spans or [""] * len(table.rows), strict=False):
-        yield from _row(table, row, span, bool(spans), kinds, packer)
+        yield from _row(table, row, span, ranged, kinds, packer)
     yield "</tbody></table></div>"
     if packed:
         yield f'<button type="button" class="all" data-table="{ident}" hidden>Show all {len(table.rows):,} rows</button>{packed}'
@@ -121,14 +122,14 @@ def _head(column: Column, kind: str) -> str:
     return f'<th scope="col" class="{kind}"{tip}>{words}{unit}</th>'
 
 
-def _row(table: Table, row: Row, span: str, spans: bool, kinds: Sequence[str], packer: Packer) -> Iterator[str]:
+def _row(table: Table, row: Row, span: str, ranged: Column | None, kinds: Sequence[str], packer: Packer) -> Iterator[str]:
     best = ' class="best"' if any(cell.tone == "best" for cell in row.cells) else ""
     trials = f' data-t="{packer.trials(row.trials)}"' if row.trials else ""
     where = f' data-w="{packer.condition(row.where)}"' if row.where else ""
     yield f"<tr{best}{where}{trials}>"
     for column, kind, cell in zip(table.columns, kinds, row.cells, strict=True):
         yield _cell(column, kind, cell)
-        if column.key == table.range_column and spans:
+        if column is ranged:
             yield f'<td class="range" aria-hidden="true">{span}</td>'
     yield "</tr>"
 
@@ -163,11 +164,17 @@ def _number(value: float | int) -> str:
     return f"{value:.10g}" if math.isfinite(value) else ""
 
 
+def _ranged(table: Table) -> Column | None:
+    """The column whose intervals are drawn; another one (a metric called mean) may have the same key."""
+    return next((column for column in table.columns if column.key == table.range_column), None)
+
+
 def _spans(table: Table) -> list[str]:
     """Interval bars of the range column, all on one scale (logarithmic where values span more than a factor of 30)."""
-    at = next((number for number, column in enumerate(table.columns) if column.key == table.range_column), None)
-    if at is None:
+    ranged = _ranged(table)
+    if ranged is None:
         return []
+    at = next(number for number, column in enumerate(table.columns) if column is ranged)
     cells = [row.cells[at] for row in table.rows]
     known = [v for cell in cells for v in (cell.value, cell.low, cell.high) if isinstance(v, int | float) and math.isfinite(v)]
     if len({round(v, 12) for v in known}) < 2:

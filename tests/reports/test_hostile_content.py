@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from reports.document import Cell, Column, Document, Facts, Row, Section, Table,
 from reports.errors import BadQuestion
 from reports.files import write
 from reports.html import pack, render
+from reports.html.tables import table_html
 from reports.leaderboard import board_table
 from reports.numbers import formatter, p_short, p_value
 from reports.params import fulfils, natural, plain
@@ -147,6 +149,8 @@ def test_a_metric_without_direction_has_no_ranks_and_no_talk_of_groups(empty_led
     assert [row.cells[0].text for row in table.rows] == ["–", "–"]
     assert "letter" not in table.notes[0]
     assert "there are no ranks" in table.notes[0]
+    [first] = [one for one in report(empty_ledger).tables() if one.id == "leaders"]
+    assert first.rows[0].cells[2].text == "–"
 
 
 def test_a_board_of_failures_claims_nothing_about_groups(empty_ledger: Ledger) -> None:
@@ -205,6 +209,8 @@ def test_weights_may_name_tasks_of_several_families(ledger: Ledger) -> None:
         ([12345678.0, 12345690.0], [10.0], ["12345678", "12345690"]),
         ([1e7 + 5, 1e7 + 12], [], ["10000005", "10000012"]),
         ([1e7 + 5, 2e7], [1e6], ["1e+07", "2e+07"]),
+        ([1.2345e-5, 1.2347e-5], [1e-9], ["1.2345e-05", "1.2347e-05"]),
+        ([0.5, 3.3333333e307], [1e-9], ["0.5", "3.3333333e+307"]),
         ([-1e-8, 1e-6, 0.01, 0.1], [1e-9, 1e-7, 1e-3, 0.01], ["−1e-08", "1e-06", "0.01000", "0.10000"]),
         ([0.001, 5.0], [0.1], ["0.00", "5.00"]),
     ],
@@ -271,3 +277,18 @@ def test_a_metric_that_neither_side_has_is_named(empty_ledger: Ledger) -> None:
     record(empty_ledger, {"a": [1.0, 2.0], "b": [3.0, 4.0]})
     with pytest.raises(BadQuestion, match="has a metric 'los'; metrics there: loss"):
         compare(empty_ledger, "a", "b", metric="los")
+
+
+def test_a_metric_called_mean_gets_no_second_column_of_bars(empty_ledger: Ledger) -> None:
+    record(empty_ledger, {"a": [1.0, 2.0, 4.0], "b": [7.0, 8.0, 9.0]})
+    board = board_table(standing(load_boards(empty_ledger, Question("odd"))[0]))
+    cells = [Row((*row.cells, Cell("5", 5)), where=row.where) for row in board.rows]
+    page = table_html(replace(board, columns=(*board.columns, Column("mean", "mean", "right")), rows=tuple(cells)))
+    assert page.count('class="range"') == 1 + len(cells)
+
+
+def test_pairs_without_common_seeds_are_counted(empty_ledger: Ledger) -> None:
+    nan = float("nan")
+    record(empty_ledger, {"a": [1.0, 2.0, nan, nan], "b": [nan, nan, 7.0, 8.0], "c": [1.0, 2.0, 3.0, 4.0]})
+    [board] = load_boards(empty_ledger, Question("odd"))
+    assert "1 of the pairs have fewer than two common seeds" in standing(board).note()
