@@ -123,7 +123,7 @@ class Standing:
             return out
         chosen = np.array(self.ranked, dtype=np.int64)
         found = groups.cliques(self.different, chosen)
-        return groups.letters(found, len(out)) if len(found) <= MOST_GROUPS else out
+        return groups.letters(found, len(out)) if len(found) <= MOST_GROUPS else out  # none found: beyond counting
 
     @cached_property
     def ranks(self) -> tuple[list[int], list[int]]:

@@ -17,6 +17,9 @@ Ints = npt.NDArray[np.int64]
 #: Pairs tested at once: their values stay in the processor's cache.
 CHUNK = 8192
 
+#: Boards show letters for 26 groups at most; so many are far beyond that, and are found in a tenth of a second.
+MOST_CLIQUES = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Pairwise:
@@ -97,7 +100,8 @@ def _statistics(a: Floats, b: Floats) -> tuple[Floats, Floats, Ints]:
 def cliques(different: Bools, order: Ints) -> list[list[int]]:
     """Maximal sets of methods no two of which are told apart, by insert-and-absorb (Piepho 2004); best first along `order`.
 
-    `different[i, j]`: i and j are significantly different. Two methods share a clique exactly when they are not told apart.
+    `different[i, j]`: i and j are significantly different. Two methods share a clique exactly when they are not told apart. Their number can
+    grow exponentially with that of the methods: empty where more than `MOST_CLIQUES` were found on the way.
     """
     k = len(order)
     columns: list[int] = [(1 << k) - 1]
@@ -116,6 +120,8 @@ def cliques(different: Bools, order: Ints) -> list[list[int]]:
                         kept = [other for other in kept if other | piece != piece]
                         kept.append(piece)
             columns = kept
+            if len(columns) > MOST_CLIQUES:
+                return []
     members = [[at for at in range(k) if column >> at & 1] for column in columns]
     members.sort()
     return [[int(order[at]) for at in group] for group in members]

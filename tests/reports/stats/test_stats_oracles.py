@@ -235,6 +235,12 @@ def test_cliques_are_exactly_the_maximal_cliques_of_networkx(k: int, bits: int) 
             assert bool(set(shown[i]) & set(shown[j])) == (not different[i, j])
 
 
+def test_cliques_beyond_counting_are_given_up() -> None:
+    bits = np.random.default_rng(0).random((80, 80)) < 0.3  # tens of thousands of cliques
+    assert groups.cliques(np.triu(bits, 1) | np.triu(bits, 1).T, np.arange(80)) == []
+    assert groups.letters([], 3) == ["", "", ""]
+
+
 def test_letters_go_beyond_z() -> None:
     assert groups.letters([[index] for index in range(28)], 28)[25:] == ["z", "aa", "ab"]
 
