@@ -171,9 +171,18 @@ def _range(low: float, high: float) -> str:
     return f"at least {low:g}" if np.isinf(high) else f"within [{low:g}, {high:g}]"
 
 
+def _one_board(selection: Selection) -> Board:
+    """The board of a kind of claim that looks at one set of task params only; a note says so where several match."""
+    board = selection.boards[0]
+    if len(selection.boards) > 1:
+        selection.notes.append(f"Only {board.name} is used, of {len(selection.boards)} sets of task params that match; fix task_params.")
+        selection.boards = [board]
+    return board
+
+
 def _curve_points(selection: Selection) -> tuple[Floats, Floats]:
     claim = selection.definition
-    board = selection.boards[0]
+    board = _one_board(selection)
     entry = selection.one_entry(board, claim.a)
     curve = selection.material.curves.get(board.anchor, {}).get(claim.metric)
     if curve is None:
@@ -229,7 +238,7 @@ def front(selection: Selection) -> Outcome:
     outside the comparison and counted in the detail.
     """
     claim = selection.definition
-    cost, board = str(claim.options["x"]), selection.boards[0]
+    cost, board = str(claim.options["x"]), _one_board(selection)
     sides = [selection.entries(board, arm) for arm in (claim.a, claim.b)]
     if not all(sides):
         raise Unusable(f"Nobody has run both {claim.a.text} and {claim.b.text} on {board.name} yet.")

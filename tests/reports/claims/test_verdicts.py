@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -456,3 +457,15 @@ def test_a_metric_that_nobody_measured_leaves_the_claim_open_instead_of_ending_t
     found = parse({"claim": "c", "paper": 6, "family": "toy", "statement": "", "definition": json.dumps(definition(**more)), "hash": "h"})
     with pytest.raises(Unusable, match="has no scalar metric"):
         KIND_TESTS[found.kind](select(found, of))
+
+
+def test_a_front_over_several_sets_of_task_params_says_which_one_it_used() -> None:
+    of = material({"loss": {"a": noisy(1), "b": noisy(2, seed=1)}, "size": {"a": np.ones(12), "b": np.ones(12)}})
+    [board] = of.boards[TASK]
+    both = Material({TASK: [board, replace(board, task_params='{"n":2}', short="n=2")]}, {}, {})
+    claim = json.dumps(definition("front", options={"x": "size"}))
+    found = parse({"claim": "c", "paper": 6, "family": "toy", "statement": "", "definition": claim, "hash": "h"})
+    selection = select(found, both)
+    KIND_TESTS["front"](selection)
+    assert len(selection.boards) == 1
+    assert selection.notes == ["Only Toy is used, of 2 sets of task params that match; fix task_params."]
