@@ -216,13 +216,14 @@ class Catalogue:
             metrics[row["task"]][metric.id] = metric
         return cls(
             {row["task"]: (row["label"] or row["task"], row["doc"]) for row in tasks},
-            {row["method"]: (row["label"] or row["method"], row["paper"], _names(row["knowledge"])) for row in methods},
+            {row["method"]: (row["label"] or row["method"], row["paper"], told(row["knowledge"])) for row in methods},
             metrics,
             {row["method"]: json.loads(row["params_schema"] or "{}").get("x-settings", ()) for row in methods},
         )
 
 
-def _names(knowledge: str | None) -> tuple[str, ...]:
+def told(knowledge: str | None) -> tuple[str, ...]:
+    """What a method is told beyond its inputs, from the catalogue's JSON list; any other text is one name."""
     try:
         found = json.loads(knowledge or "[]")
     except ValueError:

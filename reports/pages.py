@@ -10,6 +10,7 @@ from typing import Any
 
 from db.ledger import Ledger
 from reports.anchors import anchor
+from reports.boards import told
 from reports.columns import COLUMNS, metric_cells
 from reports.document import Block, Cell, Column, Facts, Row, Section, Table, dense
 from reports.first_places import first_places
@@ -101,8 +102,8 @@ def _method(
     facts = [("id", name), ("family", name.partition("/")[0]), ("version", str(row.get("version", "unknown")))]
     if paper is not None:
         facts.append(("paper", f"{paper}, {titles.get(paper, 'title unknown')}"))
-    if told := json.loads(row.get("knowledge") or "[]"):
-        facts.append(("is told", ", ".join(map(str, told))))
+    if knowledge := told(row.get("knowledge")):
+        facts.append(("is told", ", ".join(knowledge)))
     blocks: list[Block] = [Facts(tuple(facts)), *_params(name, row.get("params_schema"))]
     if full:
         blocks.append(_results(name, found))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from harness.cli.common import DEFAULT_DB, DbOption, JsonOption, open_ledger, print_json, stderr, stdout
+from harness.cli.common import DEFAULT_DB, DbOption, JsonOption, open_ledger, print_document, print_json, stderr, stdout
 from reports.guard import BUDGET, QUESTIONS, SHARE
-
-if TYPE_CHECKING:
-    from reports.document import Document
 
 DEFAULT_GUARD = "assay-guard.db"
 GuardOption = Annotated[
@@ -143,7 +139,7 @@ def show(board: BoardArgument, guard: GuardOption = Path(DEFAULT_GUARD), db: DbO
 
     with open_ledger(db) as ledger, GuardedBoard(guard, ledger) as scorer:
         document = board_document(scorer.facts(board), ledger.submissions(board))
-    _print(document, as_json)
+    print_document(document, "json" if as_json else "terminal")
 
 
 def log(board: BoardArgument, db: DbOption = DEFAULT_DB, as_json: JsonOption = False) -> None:
@@ -156,7 +152,7 @@ def log(board: BoardArgument, db: DbOption = DEFAULT_DB, as_json: JsonOption = F
         shown = ledger.url
     if not rows:
         raise NothingToReport(f"The ledger {shown} holds no submission to a board {board!r}.")
-    _print(log_document(board, rows), as_json)
+    print_document(log_document(board, rows), "json" if as_json else "terminal")
 
 
 def list_(guard: GuardOption = Path(DEFAULT_GUARD), db: DbOption = DEFAULT_DB, as_json: JsonOption = False) -> None:
@@ -178,14 +174,3 @@ def list_(guard: GuardOption = Path(DEFAULT_GUARD), db: DbOption = DEFAULT_DB, a
     for one in facts:
         table.add_row(one.name, one.task, *(str(value) for value in (one.rows, one.budget, one.share, one.questions)))
     stdout().print(table)
-
-
-def _print(document: Document, as_json: bool) -> None:
-    if as_json:
-        from reports.render.data import render_json
-
-        sys.stdout.write(render_json(document))
-    else:
-        from reports.render.terminal import render
-
-        render(document, stdout())

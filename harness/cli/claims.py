@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from harness.cli.common import DEFAULT_DB, DbOption, open_ledger, stderr, stdout
+from harness.cli.common import DEFAULT_DB, DbOption, FormatOption, check_format, open_ledger, print_document, stderr
 from harness.cli.filters import SinceOption, TagOption, WhereOption, filter_of
-
-FORMATS = ("terminal", "markdown", "latex", "json", "csv")
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +17,7 @@ def register(app: typer.Typer) -> None:
 def claims(
     family: Annotated[str, typer.Argument(help="A family; all families with claims by default.")] = "",
     explain: Annotated[str, typer.Option(help="Print the data, the test and the SQL of one claim.")] = "",
-    output: Annotated[str, typer.Option("--format", "-f", help=f"One of {', '.join(FORMATS)}.")] = "terminal",
+    output: FormatOption = "terminal",
     everything: Annotated[bool, typer.Option("--all", help="Also list the claims that are not attempted, on the terminal.")] = False,
     where: WhereOption = None,
     tag: TagOption = None,
@@ -33,11 +30,9 @@ def claims(
     from reports.claims.page import claims_document, explanation, find, paper_titles, verdict_table
     from reports.claims.verdicts import decide, families_with_claims
     from reports.document import Document, Section
-    from reports.errors import BadQuestion
     from reports.questions import each
 
-    if output not in FORMATS:
-        raise BadQuestion(f"Unknown format {output!r}; choose one of {', '.join(FORMATS)}.")
+    check_format(output)
     only = filter_of(where, tag, since)
     record = record and not only
     with open_ledger(db, read_only=not record) as ledger:
@@ -60,18 +55,6 @@ def claims(
             Section(name, (ident := anchor("claims", name)), (verdict_table(group, ident, name),)) for name, group in decided.items()
         )
         document = Document("Claims", sections)
-    if output == "terminal":
-        from reports.render.terminal import render
-
-        render(document, stdout(), everything)
-        if explain:
-            keys = sorted(set(chosen.trials))
-            stderr().print(f"{len(keys)} trials; `-f json` lists their keys.", markup=False)
-    elif output in ("markdown", "latex"):
-        from reports.render import latex, markdown
-
-        sys.stdout.write((markdown if output == "markdown" else latex).render(document))
-    else:
-        from reports.render.data import render_csv, render_json
-
-        sys.stdout.write(render_json(document) if output == "json" else render_csv(document.tables()))
+    print_document(document, output, everything)
+    if explain and output == "terminal":
+        stderr().print(f"{len(set(chosen.trials))} trials; `-f json` lists their keys.", markup=False)

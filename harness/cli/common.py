@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from db.ledger import Ledger
+    from reports.document import Document
 
 DbOption = Annotated[
     str,
@@ -25,6 +26,10 @@ DbOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 DEFAULT_DB = "assay.db"
 PIPE_WIDTH = 240
+
+#: What documents of results are printed as.
+FORMATS = ("terminal", "markdown", "latex", "json", "csv")
+FormatOption = Annotated[str, typer.Option("--format", "-f", help=f"One of {', '.join(FORMATS)}.")]
 
 
 def exit_code_of(error: Exception) -> int | None:
@@ -79,3 +84,27 @@ def print_json(value: Any, indent: int | None = 2) -> None:
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     json.dump(value, sys.stdout, indent=indent, ensure_ascii=not utf8, default=json_value)
     sys.stdout.write("\n")
+
+
+def check_format(output: str) -> None:
+    """Raises BadQuestion for a format that is none of `FORMATS`."""
+    from reports.errors import BadQuestion
+
+    if output not in FORMATS:
+        raise BadQuestion(f"Unknown format {output!r}; choose one of {', '.join(FORMATS)}.")
+
+
+def print_document(document: Document, output: str = "terminal", everything: bool = False) -> None:
+    """A document of results on stdout, as one of `FORMATS`; `everything`: also rows that tables fold away on a terminal."""
+    if output == "terminal":
+        from reports.render.terminal import render
+
+        render(document, stdout(), everything)
+    elif output in ("markdown", "latex"):
+        from reports.render import latex, markdown
+
+        sys.stdout.write((markdown if output == "markdown" else latex).render(document))
+    else:
+        from reports.render.data import render_csv, render_json
+
+        sys.stdout.write(render_json(document) if output == "json" else render_csv(document.tables()))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from harness.cli.common import DEFAULT_DB, DbOption, JsonOption, open_ledger, stderr, stdout
+from harness.cli.common import DEFAULT_DB, DbOption, JsonOption, open_ledger, print_document, stderr
 from harness.cli.filters import CorrectionOption, SinceOption, TagOption, WhereOption, correction_of, filter_of
 from harness.errors import EXIT_REGRESSION
 
@@ -49,15 +48,7 @@ def compare(
         found = run(
             ledger, a, b, by=cast(By, by) or None, metric=metric, other=open_ledger, only=only, correction=correction_of(correction)
         )
-    document = comparison_document(found, everything=everything)
-    if as_json:
-        from reports.render.data import render_json
-
-        sys.stdout.write(render_json(document))
-    else:
-        from reports.render.terminal import render
-
-        render(document, stdout())
+    print_document(comparison_document(found, everything=everything), "json" if as_json else "terminal")
 
 
 def gate(
@@ -70,6 +61,7 @@ def gate(
     where: WhereOption = None,
     tag: TagOption = None,
     since: SinceOption = "",
+    as_json: JsonOption = False,
     db: DbOption = DEFAULT_DB,
 ) -> None:
     """Fail with exit code 4 when HEAD is worse than BASE beyond chance or lost results (for CI); with 1 when too little was compared."""
@@ -87,9 +79,7 @@ def gate(
     metrics = set() if every_metric else {(row["task"], row["metric"]) for row in rows}
     worse = regressions(found, metrics, tolerance)
     pairs = sum(change.n for change in judged(found, metrics))
-    from reports.render.terminal import render
-
-    render(comparison_document(found), stdout())
+    print_document(comparison_document(found), "json" if as_json else "terminal")
     people = stderr()
     if worse or found.lost:
         lost = sum(len(one.seeds) for one in found.lost)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.common import DEFAULT_DB, DbOption, open_ledger, stderr, stdout
+from harness.cli.common import DEFAULT_DB, DbOption, FormatOption, check_format, open_ledger, print_document, stderr
 from harness.cli.filters import CorrectionOption, SinceOption, TagOption, WeightsOption, WhereOption, correction_of, filter_of, weights_of
 
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ UNPAIRED = frozenset(
     {"welch", "mann-whitney", "mannwhitney", "mannwhitneyu", "unpaired", "ttest-ind", "brunner-munzel", "kruskal", "anova"}
 )
 
-FORMATS = ("terminal", "markdown", "latex", "json", "csv")
-
 
 def register(app: typer.Typer) -> None:
     app.command()(leaderboard)
@@ -31,7 +28,7 @@ def leaderboard(
     family: Annotated[str | None, typer.Argument(help="A family that the ledger holds; all of them when left out.")] = None,
     task: Annotated[str, typer.Option(help="Only this task (its id, or its name within the family).")] = "",
     metric: Annotated[str, typer.Option(help="Rank by this metric instead of the primary one.")] = "",
-    output: Annotated[str, typer.Option("--format", "-f", help=f"One of {', '.join(FORMATS)}.")] = "terminal",
+    output: FormatOption = "terminal",
     where: WhereOption = None,
     tag: TagOption = None,
     since: SinceOption = "",
@@ -63,8 +60,7 @@ def leaderboard(
 
     if effects and not baseline:
         raise BadQuestion("--effects compares with a baseline; name it with --baseline.")
-    if output not in FORMATS:
-        raise BadQuestion(f"Unknown format {output!r}; choose one of {', '.join(FORMATS)}.")
+    check_format(output)
     for problem in load_entry_points():
         stderr().print(problem, markup=False)
     if columns_from is not None:
@@ -91,18 +87,7 @@ def leaderboard(
             weights=shares[name],
             top=top if output == "terminal" and top else None,
         )
-        if output == "terminal":
-            from reports.render.terminal import render
-
-            render(document, stdout())
-        elif output in ("markdown", "latex"):
-            from reports.render import latex, markdown
-
-            sys.stdout.write((markdown if output == "markdown" else latex).render(document))
-        else:
-            from reports.render.data import render_csv, render_json
-
-            sys.stdout.write(render_json(document) if output == "json" else render_csv(document.tables()))
+        print_document(document, output)
 
 
 def _test(name: str) -> PairedTest:

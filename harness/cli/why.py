@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from harness.cli.common import DEFAULT_DB, DbOption, JsonOption, open_ledger, stdout
+from harness.cli.common import DEFAULT_DB, DbOption, JsonOption, open_ledger, print_document
 from harness.cli.filters import SinceOption, TagOption, WhereOption, filter_of
 
 
@@ -32,11 +31,4 @@ def why(
 
     with open_ledger(db) as ledger:
         document = build(ledger, cell, filter_of(where, tag, since), cast(Policy, missing))
-    if as_json:
-        from reports.render.data import render_json
-
-        sys.stdout.write(render_json(document))
-    else:
-        from reports.render.terminal import render
-
-        render(document, stdout())
+    print_document(document, "json" if as_json else "terminal")

@@ -100,8 +100,8 @@ def _statistics(a: Floats, b: Floats) -> tuple[Floats, Floats, Ints]:
 def cliques(different: Bools, order: Ints) -> list[list[int]]:
     """Maximal sets of methods no two of which are told apart, by insert-and-absorb (Piepho 2004); best first along `order`.
 
-    `different[i, j]`: i and j are significantly different. Two methods share a clique exactly when they are not told apart. Their number can
-    grow exponentially with that of the methods: empty where more than `MOST_CLIQUES` were found on the way.
+    `different[i, j]`: i and j are significantly different. Two methods share a clique exactly when they are not told apart.
+    The number of cliques can grow exponentially with that of the methods: empty where more than `MOST_CLIQUES` were found on the way.
     """
     k = len(order)
     columns: list[int] = [(1 << k) - 1]

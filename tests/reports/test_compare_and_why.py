@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import shlex
 import subprocess
 import sys
@@ -261,6 +262,14 @@ def test_gate_exits_4_on_a_regression_0_without_and_1_when_it_saw_too_little(two
     assert invoke("gate", "--base", "bbbb", "--head", "aaaa", "--db", two_commits)[0] == 0
     code, text = invoke("gate", "--base", "bbbb", "--head", "aaaa", "--min-pairs", "1000", "--db", two_commits)
     assert (code, "fewer than the 1000" in text) == (1, True)
+
+
+def test_gate_prints_json_for_scripts(two_commits: str) -> None:
+    from harness.cli import app
+
+    found = CliRunner().invoke(app, ["gate", "--base", "aaaa", "--head", "bbbb", "--json", "--db", two_commits])
+    assert found.exit_code == 4
+    assert json.loads(found.stdout)["title"] == "Compare by commit"
 
 
 def test_compare_command_prints_json(two_commits: str) -> None:

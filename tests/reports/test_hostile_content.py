@@ -18,7 +18,7 @@ from db.ledger import Ledger
 from db.records import Attempt, Catalogue, Run
 from reports.across import across_tasks, shared_out
 from reports.anchors import anchor
-from reports.boards import Question, load_boards
+from reports.boards import Question, load_boards, told
 from reports.compare import compare
 from reports.document import Cell, Column, Document, Facts, Row, Section, Table, walk
 from reports.errors import BadQuestion
@@ -292,3 +292,7 @@ def test_pairs_without_common_seeds_are_counted(empty_ledger: Ledger) -> None:
     record(empty_ledger, {"a": [1.0, 2.0, nan, nan], "b": [nan, nan, 7.0, 8.0], "c": [1.0, 2.0, 3.0, 4.0]})
     [board] = load_boards(empty_ledger, Question("odd"))
     assert "1 of the pairs have fewer than two common seeds" in standing(board).note()
+
+
+def test_what_a_method_is_told_may_be_any_text() -> None:
+    assert (told("no JSON"), told('"text"'), told('["a", 1]'), told(None)) == (("no JSON",), ("text",), ("a", "1"), ())
