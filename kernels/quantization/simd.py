@@ -110,15 +110,14 @@ def load(typing_context: Any, array: Any, start: Any) -> Any:
 
 
 @intrinsic
-def prefetch(typing_context: Any, array: Any, place: Any) -> Any:
-    """Ask for the cache line of an element, which may lie behind the array's end; it goes to the second-level cache."""
+def store(typing_context: Any, array: Any, start: Any, value: Any) -> Any:
+    """Lanes to elements start to start + 15 of a contiguous array of float32."""
 
     def code(context: Any, builder: ir.IRBuilder, signature: Any, values: Sequence[ir.Value]) -> ir.Value:
-        line = pointer(context, builder, array, values[0], values[1], _bit8)
-        call(builder, "llvm.prefetch.p0", ir.VoidType(), line, _bit32(0), _bit32(2), _bit32(1))  # for reading, data
+        builder.store(values[2], pointer(context, builder, array, values[0], values[1], FLOATS), align=4)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp), code
+    return types.void(array, types.intp, floats), code
 
 
 def spread(count: int) -> Any:
