@@ -46,7 +46,7 @@ class _FloatsModel(models.PrimitiveModel):
 floats = _Floats()
 
 
-def _instruction(result: Any, *arguments: Any) -> Callable[[Callable[..., ir.Value]], Any]:
+def instruction(result: Any, *arguments: Any) -> Callable[[Callable[..., ir.Value]], Any]:
     """An intrinsic with these types; the function decorated emits it: (builder, values...) to a value."""
 
     def wrap(emit: Callable[..., ir.Value]) -> Any:
@@ -134,37 +134,61 @@ def spread(count: int) -> Any:
     return spreads
 
 
-@_instruction(floats, types.float32)
+@instruction(floats, types.float32)
 def splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     """A number in all lanes."""
     return broadcast(builder, value)
 
 
-@_instruction(floats, floats, floats)
+@instruction(floats, floats, floats)
+def add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """a + b"""
+    return builder.fadd(a, b)
+
+
+@instruction(floats, floats, floats)
 def subtract(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     """a - b"""
     return builder.fsub(a, b)
 
 
-@_instruction(floats, floats, floats)
+@instruction(floats, floats, floats)
 def multiply(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     """a b"""
     return builder.fmul(a, b)
 
 
-@_instruction(floats, floats, floats, floats)
+@instruction(floats, floats, floats, floats)
 def fused(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
     """a b + c, rounded once."""
     return call(builder, "llvm.fma.v16f32", FLOATS, a, b, c)
 
 
-@_instruction(types.float32, floats)
+@instruction(floats, floats, floats)
+def larger(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """The larger of a and b; b where one is not a number."""
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+@instruction(floats, floats, floats)
+def smaller(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """The smaller of a and b; b where one is not a number."""
+    return builder.select(builder.fcmp_ordered("<", a, b), a, b)
+
+
+@instruction(floats, floats)
+def whole(builder: ir.IRBuilder, a: ir.Value) -> ir.Value:
+    """The nearest integer, ties to even."""
+    return call(builder, "llvm.rint.v16f32", FLOATS, a)
+
+
+@instruction(types.float32, floats)
 def first_lane(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     """The number in lane 0."""
     return builder.extract_element(value, _bit32(0))
 
 
-@_instruction(types.float32, floats)
+@instruction(types.float32, floats)
 def total(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     """Sum of the lanes, halves added to halves."""
     width = LANES // 2
