@@ -108,11 +108,7 @@ CATALOGUE_VIEWS: dict[str, View] = {
             "doc": Column("text", "What the method does, and its source."),
             "paper": Column("integer", "Number of the paper it comes from; NULL for a baseline without one."),
             "knowledge": Column("json", "List of what the method is told beyond its inputs."),
-            "params_schema": Column(
-                "json",
-                "JSON Schema of the parameters; its x-settings are named choices per task (theory, tuned), null where there is none, with "
-                "the reason.",
-            ),
+            "params_schema": Column("json", "JSON Schema of the parameters; its x-settings are named choices per task (theory, tuned)."),
         },
         """SELECT k.method AS method, k.family AS family, k.version AS version, k.label AS label, k.doc AS doc, k.paper AS paper,
             k.knowledge AS knowledge, k.params_schema AS params_schema FROM method k""",

@@ -194,8 +194,8 @@ COLUMNS: dict[str, BoardColumn] = {
             "settings",
             "constants",
             _settings,
-            doc="theory: the params are the constants of the paper's theory; tuned: chosen on other seeds under a fixed budget. A note "
-            "below says why a method has no theory row.",
+            doc="theory: the params are the constants of the paper's theory; tuned: chosen on other seeds under a fixed budget. "
+            "A note below says why a method has no theory row.",
             when=lambda standing: any(entry.settings for entry in standing.board.entries),
             spare=2,
         ),

@@ -263,7 +263,7 @@ class Task(Registered, ABC):
 class Setting:
     """A choice of a method's parameters on a task that has a name, shown in leaderboards: `theory` (the constants that the paper's theory
     gives) or `tuned` (the best on other seeds under a fixed budget). A family's modules list theirs as `SETTINGS`. Where there is no such
-    choice, `params` is None and `why` the reason, as a clause. `told` names what the choice was made from beyond the method's knowledge."""
+    choice, `params` is None and `why` the reason, as a clause. `told` names the facts that the choice was computed from."""
 
     name: str
     task: str

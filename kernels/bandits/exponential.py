@@ -67,10 +67,10 @@ def _float_of(typing, bits):
 def exp(x):
     """exp(x) for x <= 700, at most .52 units in the last place off; 0 for x <= -700 (the value is below 1e-304).
 
-    exp x = 2^(k/128) exp r with the integer k nearest to 128 x / ln 2: the algorithm of S. Nagy in Arm's optimized routines, which glibc
-    has used since 2.28, with its published coefficients; the fused products are written out, so no compiler chooses them. For
-    -512 <= x <= 0 the bits are glibc's on processors with FMA (none differed in 3 x 10^9 arguments), under which the recorded runs were
-    made.
+    exp x = 2^(k/128) exp r with the integer k nearest to 128 x / ln 2: the algorithm of S. Nagy in Arm's optimized routines, which
+    glibc has used since 2.28, with its published coefficients; the fused products are written out, so no compiler chooses them. For
+    -512 < x <= 0 the bits are glibc's on processors with FMA (none differed in 3 x 10^9 arguments): the recorded runs were made with
+    them.
     """
     k = _fma(_PER_STEP, x, _ROUND)
     bits = _bits_of(k)

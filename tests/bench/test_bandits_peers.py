@@ -1,6 +1,9 @@
 """Our bandit kernels beside the policies they share with other packages: CPU time per round, same number of arms, in one run.
 
 A peer is asked for an arm and told its reward in a plain Python loop, as its users do. One that is not installed is skipped with a message.
+The rules are the same but for what their packages leave no choice in, and there ours do the more work: river's Exp3 has a fixed rate and
+changes one weight a round where ours, whose rate falls with t (as SMPyBandits' Exp3Decreasing), takes K exponentials; epsilon-greedy
+explores at a fixed rate in river and MABWiser, at c K / t in ours and SMPyBandits.
 """
 
 from __future__ import annotations
@@ -46,22 +49,25 @@ def _ours(kernel, *params):
     return run, 200_000
 
 
-def _ours_disjoint():
+def _ours_disjoint(optimism, exploration):
     environment, curve = classification.LabelEnvironment(ROWS, LABELS, ARMS), np.empty(1)
 
     def run():
-        classification.play_disjoint(environment, np.array([1.0, 1.0, 0.0]), 7, np.array([len(ROWS)]), curve, NOTHING)
+        classification.play_disjoint(environment, np.array([1.0, optimism, exploration]), 7, np.array([len(ROWS)]), curve, NOTHING)
 
     return run, len(ROWS)
 
 
 OURS = {
+    "epsilon-greedy": lambda: _ours(armed.play_greedy, 5.0),
     "UCB1": lambda: _ours(armed.play_ucb1, 0.5),
+    "MOSS": lambda: _ours(armed.play_moss, 1.0, 200_000.0),
     "Thompson": lambda: _ours(armed.play_thompson, 0.0, 1.0),
     "Exp3": lambda: _ours(armed.play_exp3, 1.0, 0.0),
     "KL-UCB": lambda: _ours(armed.play_kl_ucb, 0.0),
     "Tsallis-INF": lambda: _ours(armed.play_tsallis, 0.0),
-    "LinUCB": _ours_disjoint,
+    "LinUCB": lambda: _ours_disjoint(1.0, 0.0),
+    "LinGreedy": lambda: _ours_disjoint(0.0, 0.1),
 }
 
 
@@ -94,11 +100,11 @@ def _river_linear():
     return run
 
 
-def _smpybandits(name):
+def _smpybandits(name, **options):
     policies = _package("SMPyBandits.Policies")
 
     def run(rounds):
-        policy = getattr(policies, name)(ARMS)
+        policy = getattr(policies, name)(ARMS, **options)
         policy.startGame()
         for _ in range(rounds):
             arm = policy.choice()
@@ -120,11 +126,11 @@ def _mabwiser(name, **options):
     return run
 
 
-def _mabwiser_linear():
+def _mabwiser_linear(name, **options):
     mab = _package("mabwiser.mab")
 
     def run(rounds):
-        policy = mab.MAB(arms=list(range(ARMS)), learning_policy=mab.LearningPolicy.LinUCB(alpha=1.0))
+        policy = mab.MAB(arms=list(range(ARMS)), learning_policy=getattr(mab.LearningPolicy, name)(**options))
         policy.fit(list(range(ARMS)), [1.0] * ARMS, contexts=ROWS[:ARMS])
         for t in range(rounds):
             arm = policy.predict(ROWS[t : t + 1])
@@ -147,19 +153,24 @@ def _contextualbandits():
 
 
 PEERS = [
+    ("epsilon-greedy", "river", lambda: _river(lambda bandit, proba: bandit.EpsilonGreedy(epsilon=0.1, seed=1)), 3000),
+    ("epsilon-greedy", "SMPyBandits", lambda: _smpybandits("EpsilonDecreasing", epsilon=50.0), 2000),
+    ("epsilon-greedy", "MABWiser", lambda: _mabwiser("EpsilonGreedy", epsilon=0.1), 300),
     ("UCB1", "river", lambda: _river(lambda bandit, proba: bandit.UCB(delta=0.5, seed=1)), 3000),
     ("UCB1", "SMPyBandits", lambda: _smpybandits("UCB"), 2000),
     ("UCB1", "MABWiser", lambda: _mabwiser("UCB1", alpha=0.5), 300),
+    ("MOSS", "SMPyBandits", lambda: _smpybandits("MOSSH", horizon=200_000), 2000),
     ("Thompson", "river", lambda: _river(lambda bandit, proba: bandit.ThompsonSampling(proba.Beta(), seed=1)), 3000),
     ("Thompson", "SMPyBandits", lambda: _smpybandits("Thompson"), 2000),
     ("Thompson", "MABWiser", lambda: _mabwiser("ThompsonSampling"), 300),
     ("Exp3", "river", lambda: _river(lambda bandit, proba: bandit.Exp3(gamma=0.1, seed=1)), 3000),
-    ("Exp3", "SMPyBandits", lambda: _smpybandits("Exp3"), 1000),
+    ("Exp3", "SMPyBandits", lambda: _smpybandits("Exp3Decreasing"), 1000),
     ("KL-UCB", "SMPyBandits", lambda: _smpybandits("klUCB"), 500),
     ("Tsallis-INF", "SMPyBandits", lambda: _smpybandits("TsallisInf"), 300),
     ("LinUCB", "river", _river_linear, 300),
-    ("LinUCB", "MABWiser", _mabwiser_linear, 100),
+    ("LinUCB", "MABWiser", lambda: _mabwiser_linear("LinUCB", alpha=1.0), 100),
     ("LinUCB", "contextualbandits", _contextualbandits, 200),
+    ("LinGreedy", "MABWiser", lambda: _mabwiser_linear("LinGreedy", epsilon=0.1), 100),
 ]
 
 
