@@ -56,7 +56,8 @@ BESIDE: Mapping[str, tuple[tuple[str, ...], ...]] = {
 HEAVY_TAILED = frozenset({"bandit_regret"})
 
 
-def _heavy(standing: Standing) -> bool:
+def heavy(standing: Standing) -> bool:
+    """Whether the board is of such a family: on a page too narrow for all columns, what stands beside gives way to median and worst."""
     return standing.board.family in HEAVY_TAILED
 
 
@@ -207,8 +208,8 @@ COLUMNS: dict[str, BoardColumn] = {
             median_cells,
             "right",
             "Median over seeds; its interval (order statistics, from six seeds on) shows when pointed at.",
-            when=_heavy,
-            spare=4,
+            when=heavy,
+            spare=3,
         ),
         BoardColumn(
             "worst",
@@ -216,8 +217,8 @@ COLUMNS: dict[str, BoardColumn] = {
             worst_cells,
             "right",
             "Value of the worst seed; it has no interval.",
-            when=_heavy,
-            spare=5,
+            when=heavy,
+            spare=3,
             note="The worst seed has no interval.",
         ),
         BoardColumn(

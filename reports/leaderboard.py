@@ -8,7 +8,7 @@ from dataclasses import replace
 from reports.across import across_tasks
 from reports.anchors import anchor
 from reports.boards import Board, Metric
-from reports.columns import COLUMNS, BoardColumn, beside, metric_cells, select, versus
+from reports.columns import COLUMNS, BoardColumn, beside, heavy, metric_cells, select, versus
 from reports.document import Column, Document, Row, Section, Table
 from reports.effect_columns import EFFECTS_NOTE, effect_columns
 from reports.errors import BadQuestion
@@ -49,7 +49,7 @@ def board_table(
     near = [] if columns else beside(ranked)
     if near:
         at = max(number for number, column in enumerate(chosen) if column.key in ("mean", "interval")) + 1
-        heads[at:at] = [_head(board.metrics[name], 2) for name in near]
+        heads[at:at] = [_head(board.metrics[name], 4 if heavy(ranked) else 2) for name in near]
         cells[at:at] = [metric_cells(ranked, name, shown, spelled=True) for name in near]
     for metric in board.metrics.values():
         if all_metrics and metric.id not in (ranked.metric.id, *near):

@@ -107,7 +107,7 @@ def test_the_table_beside_small_runs_is_what_its_query_gives(recorded: tuple[str
         assert table.strip() in (ROOT / "docs" / "quantization.md").read_text(encoding="utf-8")
 
 
-def test_bandit_claims_b1_to_b20_have_verdicts_and_rows_of_a_board_the_same_seeds(recorded: tuple[str, Path]) -> None:
+def test_bandit_claims_b1_to_b20_have_verdicts_and_boards_have_equal_seeds_median_and_max(recorded: tuple[str, Path]) -> None:
     family, ledger = recorded
     if family != "bandit_regret":
         pytest.skip("the list is that of the bandits")
@@ -118,3 +118,8 @@ def test_bandit_claims_b1_to_b20_have_verdicts_and_rows_of_a_board_the_same_seed
         "method_params, COUNT(*) AS seeds FROM trials GROUP BY 1, 2, 3, 4) AS entries GROUP BY 1, 2) AS boards WHERE least <> most"
     )
     assert assay("sql", query, "-f", "csv", "--db", str(ledger)).split()[-1] == "0"
+    document = json.loads(assay("leaderboard", family, "--format", "json", "--db", str(ledger)))
+    boards = [block for section in document["sections"] for block in section["blocks"] if block.get("id", "").startswith("board-")]
+    assert len(boards) > 60
+    for board in boards:
+        assert {"mean", "median", "worst"} <= {column["key"] for column in board["columns"]}, board["caption"]
