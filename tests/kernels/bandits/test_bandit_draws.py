@@ -127,6 +127,18 @@ def test_ridge_update_agrees_with_sklearn_ridge_and_explicit_widths(lam):
     assert np.array_equal(inverse, inverse.T)
 
 
+@pytest.mark.parametrize(("lam", "tolerance"), [(0.3, 1e-12), (1.0, 1e-12), (1e-3, 1e-9)])
+def test_summed_growth_of_the_determinant_agrees_with_numpy_slogdet(lam, tolerance):
+    """What confidence radii use: ln det V / det(lam I), a logarithm per update."""
+    d, arms = 7, 23
+    rng, features, state = _state(d, arms, lam)
+    chosen, targets, total = rng.integers(arms, size=2000), rng.standard_normal(2000), 0.0
+    for n, (arm, target) in enumerate(zip(chosen, targets, strict=True), 1):
+        total += math.log(learn(True, features, arm, target, 1.0, n, *state))
+    rows = features[:, chosen].T
+    assert total == pytest.approx(np.linalg.slogdet(rows.T @ rows / lam + np.eye(d)).logabsdet, rel=tolerance)
+
+
 @pytest.mark.parametrize(("lam", "tolerance"), [(1.0, 1e-9), (1e-3, 1e-6)])
 def test_drift_after_a_hundred_thousand_rank_one_updates_against_the_exact_inverse(lam, tolerance):
     d, arms = 16, 10  # fewer arms than dimensions: condition number 1e4 / lam
