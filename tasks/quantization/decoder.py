@@ -8,12 +8,14 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from tasks.errors import InvalidResult
 
@@ -32,15 +34,18 @@ class _ChildTraceback(Exception):
 
 
 @contextmanager
-def decoder(decode: Callable[P, R], where: str) -> Iterator[Callable[P, R]]:
+def decoder(decode: Callable[P, R], where: str, forget: Iterable[Tensor | np.ndarray] = ()) -> Iterator[Callable[P, R]]:
     """While the context is open, calls of the yielded function run `decode` in a child process that was forked when the context was opened.
 
-    Open it before the method's encoder runs. Arguments, results and exceptions are pickled; `decode` itself need not be picklable. A child
-    that dies raises InvalidResult, whose sentence begins with `where`. The child is gone when the context is left, however it is left.
+    Open it before the method's encoder runs. `forget` is what `decode` must not find in the memory it inherits, by way of the stack or the
+    garbage collector: in the child these tensors become empty and these arrays zero. Arguments, results and exceptions are pickled;
+    `decode` itself need not be picklable. A child that dies raises InvalidResult, whose sentence begins with `where`. The child is gone
+    when the context is left, however it is left.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()  # else the child would print what waits in the buffer once more
     ours, theirs = Pipe()
+    secrets = list(forget)
     pid = 0
     try:
         unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)  # an interrupt between fork and assignment would lose the pid
@@ -50,7 +55,7 @@ def decoder(decode: Callable[P, R], where: str) -> Iterator[Callable[P, R]]:
                 warnings.simplefilter("ignore", DeprecationWarning)
                 pid = os.fork()
             if pid == 0:
-                _live(decode, ours, theirs, unblocked)
+                _live(decode, secrets, ours, theirs, unblocked)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         theirs.close()
@@ -84,9 +89,26 @@ def _end(pid: int) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def _live(decode: Callable[..., Any], ours: Connection, theirs: Connection, unblocked: set[int | signal.Signals]) -> None:
+def _forget(secrets: list[Tensor | np.ndarray]) -> None:
+    for secret in secrets:
+        if isinstance(secret, Tensor):
+            secret.data = secret.data.new_empty(0)  # the memory itself is shared with the parent, or with a file
+        else:
+            secret.setflags(write=True)
+            secret[...] = 0
+    secrets.clear()
+
+
+def _live(
+    decode: Callable[..., Any],
+    secrets: list[Tensor | np.ndarray],
+    ours: Connection,
+    theirs: Connection,
+    unblocked: set[int | signal.Signals],
+) -> None:
     """The child's life; it never returns."""
     try:
+        _forget(secrets)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means

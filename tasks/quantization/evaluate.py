@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -31,6 +31,7 @@ class Layer:
     weight: Tensor
     bits: int  #: of the parts, without the note
     note: bytes
+    names: bytes  #: of the parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,11 @@ class Quantised:
     seconds: float
 
     def bits(self) -> int:
-        """Stored bits of all matrices; a note shared by several is stored once."""
-        notes = {layer.note for layer in self.layers.values()}
-        return sum(layer.bits for layer in self.layers.values()) + 8 * sum(map(len, notes))
+        """Stored bits of all matrices; a note shared by several is stored once, as is a set of names that is not the first matrix's."""
+        layers = list(self.layers.values())
+        notes = {layer.note for layer in layers}
+        names = {layer.names for layer in layers if layer.names != layers[0].names}
+        return sum(layer.bits for layer in layers) + 8 * sum(map(len, [*notes, *names]))
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,11 @@ Decode = Callable[[Stored, tuple[int, int], str], np.ndarray]
 
 
 @contextmanager
-def decoding(method: type[Quantizer] | type[ModelQuantizer]) -> Iterator[Decode]:
-    """The method's `dequantize` in a process that is forked now: open it before the first call of `quantize`."""
-    with decoder(lambda stored, shape, where: dequantize(method, stored, shape, where), method.name) as decode:
+def decoding(method: type[Quantizer] | type[ModelQuantizer], *models: Iterable[nn.Module]) -> Iterator[Decode]:
+    """The method's `dequantize` in a process that is forked now and has no weights of `models` (the layers of each): open it before the
+    first call of `quantize`."""
+    weights = [weight for layers in models for layer in layers for weight in layer.parameters()]
+    with decoder(lambda stored, shape, where: dequantize(method, stored, shape, where), method.name, weights) as decode:
         yield decode
 
 
@@ -83,7 +88,7 @@ def dequantize(method: type[Quantizer] | type[ModelQuantizer], stored: Stored, s
 def rebuild(decode: Decode, packed: Packed, weight: Tensor, where: str) -> Layer:
     """Store `packed` and rebuild the matrix from nothing but what was stored."""
     stored = store(packed, where)
-    return Layer(torch.from_numpy(decode(stored, (weight.shape[0], weight.shape[1]), where)), stored.bits, stored.note)
+    return Layer(torch.from_numpy(decode(stored, (weight.shape[0], weight.shape[1]), where)), stored.bits, stored.note, stored.names)
 
 
 class Blockwise(Protocol):
@@ -110,7 +115,7 @@ def quantise(
     needs_inputs = CALIBRATION in method.knowledge
     working = copy.deepcopy(model)
     hidden = [working.embed(batch) for batch in calibration()] if needs_inputs else []
-    with decoding(type(method)) as decode:
+    with decoding(type(method), model.blocks, working.blocks) as decode:
         for number, block in enumerate(working.blocks):
             named = {name: layer for name, layer in block.named_modules() if isinstance(layer, nn.Linear)}
             matrices = {name: layer for name, layer in named.items() if only in f"blocks.{number}.{name}"}
@@ -130,7 +135,7 @@ def quantise(
 
 def quantise_model(method: ModelQuantizer, model: Gpt, text: np.ndarray, generator: torch.Generator) -> Quantised:
     """Quantise all matrices in one call, on a copy of the model."""
-    with decoding(type(method)) as decode:
+    with decoding(type(method), model.blocks) as decode:
         started = time.thread_time()
         with torch.enable_grad():
             packed = method.quantize_model(copy.deepcopy(model), text, generator)

@@ -174,7 +174,7 @@ class _Run:
         seconds = 0.0
         needs_inputs = CALIBRATION in method.knowledge
         calibrating = [self.model.embed(ids) for ids in self.calibration] if needs_inputs else []
-        with decoding(type(method)) as decode:
+        with decoding(type(method), self.model.layers) as decode:
             for number in range(len(self.model.layers)):
                 block, changed = self.model.block(number), self.model.block(number)
 

@@ -1,9 +1,10 @@
 """What a quantizer is: it turns a weight matrix into packed parts, and the evaluator turns the parts back into a matrix.
 
 The evaluator never believes a method. It checks that every part fits the width it declares, serialises the parts, counts the bytes,
-reads them back and hands only those to `dequantize`, in a process that was forked before the trial's first call of `quantize`: what
-`quantize` leaves in a global, on its class or in a cache does not reach the model. The limits of this: a method that passes weights through
-files, or to a later trial on the same base model through the memory of a worker that runs both, is not found out.
+reads them back and hands only those to `dequantize`, in a process that was forked before the trial's first call of `quantize` and lost the
+float32 weights: what `quantize` leaves in a global, on its class or in a cache does not reach the model, and there is no model to find on
+the stack or through the garbage collector. The limits of this: a method that reads the base model's file, or passes weights through files
+or to a later trial on the same base model through the memory of a worker that runs both, is not found out.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Packed:
     """A quantised matrix: named parts and a small JSON note.
 
     A part counts its values times its width, rounded up to whole bytes. The note counts the bytes of its canonical JSON; a note that
-    several matrices of a model share is stored, and counted, once. The matrix's shape is known to the model and free.
+    several matrices of a model share is stored, and counted, once. The matrix's shape is known to the model and free. So are the names of
+    the first matrix's parts; matrices with other names pay for each further set of them.
     """
 
     parts: Mapping[str, Part]

@@ -70,10 +70,12 @@ class ModelCompressor(Method, family="quantization"):
         """Every tensor of the model, float32, from the bytes alone."""
 
 
-def through_bytes(method: ModelCompressor, problem: Compressible) -> tuple[dict[str, Tensor], int, float]:
-    """Compress, decode in a process of its own, check: the tensors, the bytes' number, and the CPU seconds of `compress`."""
+def through_bytes(method: ModelCompressor, problem: Compressible, base: nn.Module) -> tuple[dict[str, Tensor], int, float]:
+    """Compress, decode in a process of its own, which does not have the weights of `base` or of its copy in `problem`, and check: the
+    tensors, the bytes' number, and the CPU seconds of `compress`."""
+    weights = [tensor for model in (base, problem.model) for tensor in (*model.parameters(), *model.buffers())]
     shapes = {name: tuple(tensor.shape) for name, tensor in problem.model.state_dict().items()}
-    with decoder(partial(_decode, method.decompress), method.name) as decode:
+    with decoder(partial(_decode, method.decompress), method.name, weights) as decode:
         started = time.thread_time()
         with torch.enable_grad():
             data = method.compress(problem)
@@ -146,7 +148,7 @@ class Size(
                 return base.train_images[rows], base.train_labels[rows]
 
             problem = Compressible(copy.deepcopy(base.model), batch, self.streams(seed).torch("method"))
-            tensors, size, seconds = through_bytes(method, problem)
+            tensors, size, seconds = through_bytes(method, problem, base.model)
             plain = F.log_softmax(base.model(base.test_images), -1)
             ours = F.log_softmax(torch.func.functional_call(base.model, tensors, (base.test_images,)), -1)
         before, after = (float((outputs.argmax(1) == base.test_labels).double().mean()) for outputs in (plain, ours))
@@ -200,7 +202,7 @@ class LanguageModelSize(
                 return text[:, :-1], text[:, 1:].flatten()
 
             problem = Compressible(copy.deepcopy(model), batch, self.streams(seed).torch("method"))
-            tensors, size, seconds = through_bytes(method, problem)
+            tensors, size, seconds = through_bytes(method, problem, model)
             rebuilt = copy.deepcopy(model)
             rebuilt.load_state_dict(tensors)
             loss = divergence = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,9 @@ from tasks.errors import InvalidResult
 from tasks.quantization.protocol import Packed, Part
 
 FLOATS = {torch.float16: 16, torch.bfloat16: 16, torch.float32: 32}
-#: Names and shapes are not counted, so they must stay too small to hide weights in.
-MAX_PARTS, MAX_NAME, MAX_DIMENSIONS = 16, 32, 4
+#: The first matrix's names and all shapes are not counted, so they must stay too small to hide weights in.
+MAX_PARTS, MAX_DIMENSIONS = 16, 4
+NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
 def check(packed: Packed, where: str) -> None:
@@ -35,13 +37,15 @@ def check(packed: Packed, where: str) -> None:
 
 
 def _check_part(part: Part, where: str, name: str) -> None:
-    if not isinstance(name, str) or len(name) > MAX_NAME:
-        raise InvalidResult(f"{where}: a part's name is a string of at most {MAX_NAME} characters.")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise InvalidResult(f"{where}: a part's name has at most 32 characters: a to z, then also digits and underscores.")
     if not isinstance(part, Part) or not isinstance(part.values, Tensor):
         raise InvalidResult(f"{where}: a part is Part(values=Tensor, bits=int).")
     values, bits = part.values, part.bits
     if values.ndim > MAX_DIMENSIONS:
         raise InvalidResult(f"{where}: {values.ndim} dimensions; at most {MAX_DIMENSIONS} are allowed.")
+    if not values.numel() and values.ndim != 1:
+        raise InvalidResult(f"{where}: a part without values has the shape (0,), not {tuple(values.shape)}.")
     if values.is_floating_point():
         width = FLOATS.get(values.dtype)
         if width is None or bits != width:
@@ -105,6 +109,11 @@ class Stored:
     def bits(self) -> int:
         """Size of the parts; the note is counted apart."""
         return sum(8 * len(data) for data, *_ in self.parts.values())
+
+    @property
+    def names(self) -> bytes:
+        """Names of the parts, one a line."""
+        return "\n".join(sorted(self.parts)).encode()
 
     def read(self) -> Packed:
         """The parts read back."""

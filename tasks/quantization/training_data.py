@@ -81,7 +81,7 @@ class TrainingData(
         state = int(self.streams(seed).numpy("data").integers(1 << 31))
         stratify = None if self.dataset == "diabetes" else y
         x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.3, random_state=state, stratify=stratify)
-        with decoder(method.decompress, method.name) as decompress:
+        with decoder(method.decompress, method.name, [x, x_train, x_test]) as decompress:
             started = time.thread_time()
             data = method.compress(x_train.copy())
             seconds = time.thread_time() - started

@@ -94,7 +94,7 @@ class VectorQuantization(
     def run(self, method: Method, seed: int, context: Context) -> Measured:
         assert isinstance(method, VectorCodec)
         train, test = draw(self.source, self.vectors, self.streams(seed).numpy("data"))
-        with one_thread(), decoder(method.decode, method.name) as decode:
+        with one_thread(), decoder(method.decode, method.name, [train, test]) as decode:
             started = time.thread_time()
             code = method.fit(train.copy(), self.streams(seed).numpy("method"))
             seconds = time.thread_time() - started

@@ -18,7 +18,7 @@ from tasks.errors import InvalidResult
 from tasks.quantization.byte_gpt import one_thread
 from tasks.quantization.digit_base import DigitsNetwork, DigitSplit, split, wake_optimizers
 from tasks.quantization.digit_nets import Architecture, DigitNet
-from tasks.quantization.evaluate import decoding, rebuild
+from tasks.quantization.evaluate import Quantised, decoding, rebuild
 from tasks.quantization.networks import (
     TRAINING_IMAGES,
     Deployed,
@@ -129,7 +129,7 @@ class WeightsAndActivations(
         for name, value in working.named_parameters():
             if name in working.rest():
                 value.copy_(value.half().float())
-        with decoding(type(method)) as decode:
+        with decoding(type(method), [network], [working]) as decode:
             for name, layer in working.matrices().items():
                 inputs = Inputs(layer_inputs(working, layer, images)) if CALIBRATION in method.knowledge else None
                 matrix = layer.weight.detach().flatten(1)
@@ -138,8 +138,7 @@ class WeightsAndActivations(
                 seconds += time.thread_time() - started
                 layers[name] = rebuild(decode, packed, matrix, f"{method.name} on {name}")
                 layer.weight.copy_(layers[name].weight.view_as(layer.weight))
-        notes = {layer.note for layer in layers.values()}
-        bits = sum(layer.bits for layer in layers.values()) + 8 * sum(map(len, notes))
+        bits = Quantised(layers, seconds).bits()
         return Deployed(working.eval(), bits, rest_bits, {}, dict.fromkeys(grids, self.activation_bits)), seconds
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import InvalidResult
-from tasks.quantization.evaluate import decoding, rebuild
+from tasks.quantization.evaluate import Layer, Quantised, decoding, rebuild
 from tasks.quantization.protocol import Packed, Part, Quantizer
 from tasks.quantization.storage import from_bytes, store, to_bytes
 
@@ -24,10 +24,10 @@ def test_integers_round_trip_and_take_exactly_their_bits(bits: int, count: int, 
 
 
 def test_empty_parts_take_no_bits():
-    stored = store(Packed({"a": Part(torch.zeros(0).half(), 16), "b": Part(torch.zeros(0, 3, dtype=torch.int32), 3)}), "here")
+    stored = store(Packed({"a": Part(torch.zeros(0).half(), 16), "b": Part(torch.zeros(0, dtype=torch.int32), 3)}), "here")
     assert stored.bits == 0
     assert stored.read()["a"].dtype == torch.float16
-    assert stored.read()["b"].shape == (0, 3)
+    assert stored.read()["b"].shape == (0,)
 
 
 def test_packing_equals_python_integers():
@@ -78,11 +78,26 @@ def test_a_part_that_is_not_what_it_declares_is_refused(case: str):
 def test_notes_and_names_cannot_carry_weights():
     with pytest.raises(InvalidResult, match="at most 16"):
         store(Packed({f"p{i}": Part(torch.zeros(0), 32) for i in range(17)}), "x")
-    with pytest.raises(InvalidResult, match="at most 32 characters"):
-        store(Packed({"p" * 33: Part(torch.zeros(0), 32)}), "x")
+    for name in ("p" * 33, "", "P", "\U0001f600", "1", "a b"):
+        with pytest.raises(InvalidResult, match="at most 32 characters: a to z"):
+            store(Packed({name: Part(torch.zeros(0), 32)}), "x")
+    for shape in ((0, 12345), (7, 0, 9)):
+        with pytest.raises(InvalidResult, match=r"has the shape \(0,\)"):
+            store(Packed({"p": Part(torch.zeros(shape), 32)}), "x")
     with pytest.raises(InvalidResult, match="not JSON"):
         store(Packed({}, {"weights": torch.zeros(3)}), "x")
     assert len(store(Packed({}, {"weights": [0.5, 0.25]}), "x").note) == len('{"weights":[0.5,0.25]}')
+
+
+def test_names_that_differ_from_the_first_matrixs_are_counted_once_each():
+    def layer(*names: str) -> Layer:
+        stored = store(Packed({name: Part(torch.tensor([1]), 1) for name in names}), "x")
+        return Layer(torch.zeros(1, 1), stored.bits, stored.note, stored.names)
+
+    same = Quantised({"a": layer("codes"), "b": layer("codes")}, 0.0)
+    assert same.bits() == 2 * 8
+    mixed = Quantised({"a": layer("codes"), "b": layer("wide"), "c": layer("wide", "codes"), "d": layer("wide")}, 0.0)
+    assert mixed.bits() == 8 * (1 + 1 + 2 + 1) + 8 * (len("wide") + len("codes\nwide"))
 
 
 class Smuggler(Quantizer):
