@@ -9,10 +9,9 @@ import numpy as np
 from pydantic import Field
 
 from tasks.api import Context, Measured, Method, Metric, Task
-from tasks.bandit_regret.protocol import BeamMethod, IdentificationPolicy, Problem
-from tasks.bandit_regret.referee import play
+from tasks.bandit_regret.protocol import BeamMethod, Problem
+from tasks.bandit_regret.referee import identify
 from tasks.bandit_regret.regret import digest, told
-from tasks.errors import InvalidResult
 
 #: Counters of consecutive runs are this far apart.
 _RUN = 1 << 24
@@ -59,21 +58,16 @@ class BestArm(Task, family="bandit_regret", name="best-arm", label="best beam", 
         problem, streams = self.problem(method), self.streams(seed)
         regrets = []
         for run in range(self.runs):
-            gains = self.gains(seed, run)
-            made: list[IdentificationPolicy] = []
 
-            def make(made: list[IdentificationPolicy] = made) -> IdentificationPolicy:
-                made.append(method.policy())
-                return made[-1]
-
-            def world(decoy: bool, gains: np.ndarray = gains, run: int = run) -> _Beams:
+            def world(decoy: bool, run: int = run) -> _Beams:
+                # Made anew, so that nobody finds the real gains once the environment is gone.
+                gains = self.gains(seed, run)
                 return _Beams(gains[::-1] if decoy else gains, self.side, self.noise, streams.integer("noise"), run)
 
-            play(make, problem, world, streams.integer("method") ^ run, [self.budget])
-            arm = made[0].recommend()
-            if isinstance(arm, bool) or not isinstance(arm, (int, np.integer)) or not 0 <= arm < len(gains):
-                raise InvalidResult(f"recommend() returned {arm!r}; it must return an int from 0 to {len(gains) - 1}.")
+            arm, _ = identify(method.policy, problem, world, streams.integer("method") ^ run)
+            gains = self.gains(seed, run)
             regrets.append(float(gains.max() - gains[arm]))
+            del gains
         regret = np.array(regrets)
         return Measured({"simple_regret": float(regret.mean()), "error_rate": float((regret > 0).mean())})
 

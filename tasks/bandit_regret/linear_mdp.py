@@ -11,10 +11,12 @@ import numpy as np
 from pydantic import Field
 
 from tasks.api import Context, Measured, Method, Metric, Task
-from tasks.bandit_regret.referee import checkpoints
+from tasks.bandit_regret.referee import REPLAYED, checkpoints
 from tasks.bandit_regret.regret import digest
 from tasks.errors import InvalidResult
 
+#: States, actions and losses of an episode, [layers] each.
+_Episode = tuple[np.ndarray, np.ndarray, np.ndarray]
 #: Loss tables of the cyclic adversary follow each other with this period.
 PERIOD = 7
 
@@ -101,11 +103,20 @@ class LinearMdp(Task, family="bandit_regret", name="linear-mdp", label="adversar
 
     def run(self, method: Method, seed: int, context: Context) -> Measured:
         assert isinstance(method, EpisodicMethod)
+        rounds = checkpoints(self.episodes)
+        marks, seen = self._play(method.learner(), seed, rounds)
+        self._replay(method.learner(), seed, seen)
+        curve = [marks[int(k)] for k in rounds]
+        metrics = {"regret": curve[-1], "last_decade_growth": curve[-1] - marks[self.episodes // 10]}
+        return Measured(metrics, {"regret_curve": (rounds.tolist(), curve)})
+
+    def _play(self, learner: EpisodicLearner, seed: int, rounds: np.ndarray) -> tuple[dict[int, float], list[tuple[np.ndarray, _Episode]]]:
+        """Regret at `rounds`, and the policies and outcomes of the first episodes."""
         transitions, tables, features = self.world(seed)
         noise, order = self.streams(seed).numpy("noise"), self.streams(seed).numpy("method")
         best = [best_value(transitions, tables[: i + 1].sum(axis=0)) for i in range(len(tables))]
-        rounds, marks = checkpoints(self.episodes), {}
-        learner = method.learner()
+        marks: dict[int, float] = {}
+        seen: list[tuple[np.ndarray, _Episode]] = []
         learner.reset(Process(transitions.copy(), features.copy(), self.episodes))
         total = 0.0
         for k in range(1, self.episodes + 1):
@@ -113,14 +124,28 @@ class LinearMdp(Task, family="bandit_regret", name="linear-mdp", label="adversar
             table = tables[(k - 1) % len(tables)]
             total += value(transitions, table, policy)
             # Every method meets the same uniforms in the same episode, whatever it did before.
-            learner.update(*_episode(transitions, table, policy, order.random((self.layers, 2)), noise.random(self.layers)))
+            episode = _episode(transitions, table, policy, order.random((self.layers, 2)), noise.random(self.layers))
+            if k <= REPLAYED:
+                seen.append((policy, episode))
+            learner.update(*(part.copy() for part in episode))
             if k in rounds:
                 whole, rest = divmod(k, len(tables))
                 summed = whole * tables.sum(axis=0) + tables[:rest].sum(axis=0)
                 marks[k] = total - (whole * best[-1] if not rest else best_value(transitions, summed))
-        curve = [marks[int(k)] for k in rounds]
-        metrics = {"regret": curve[-1], "last_decade_growth": curve[-1] - marks[self.episodes // 10]}
-        return Measured(metrics, {"regret_curve": (rounds.tolist(), curve)})
+        return marks, seen
+
+    def _replay(self, learner: EpisodicLearner, seed: int, seen: list[tuple[np.ndarray, _Episode]]) -> None:
+        """The first episodes again with what was seen in them, while the losses in reach are others."""
+        transitions, tables, features = self.world(seed)
+        tables = 1 - tables
+        learner.reset(Process(transitions.copy(), features.copy(), self.episodes))
+        for k, (before, episode) in enumerate(seen, 1):
+            if not np.array_equal(self._checked(learner.policy(), k), before):
+                raise InvalidResult(
+                    f"Replayed with the same outcomes, the learner chose another policy in episode {k}: it decides on something it was not "
+                    "shown."
+                )
+            learner.update(*(part.copy() for part in episode))
 
     def _checked(self, policy: np.ndarray, episode: int) -> np.ndarray:
         shape = (self.layers, self.states, self.actions)
@@ -161,9 +186,7 @@ def occupancy(transitions: np.ndarray, policy: np.ndarray) -> np.ndarray:
     return out
 
 
-def _episode(
-    transitions: np.ndarray, table: np.ndarray, policy: np.ndarray, uniforms: np.ndarray, noise: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _episode(transitions: np.ndarray, table: np.ndarray, policy: np.ndarray, uniforms: np.ndarray, noise: np.ndarray) -> _Episode:
     layers = len(policy)
     states, actions, losses = np.zeros(layers, int), np.zeros(layers, int), np.zeros(layers)
     state = 0

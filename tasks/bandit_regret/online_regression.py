@@ -16,7 +16,7 @@ from tasks.api import Context, Measured, Method, Metric, Task
 from tasks.bandit_regret.contextual import unit
 from tasks.bandit_regret.likelihood import maximise_likelihood
 from tasks.bandit_regret.protocol import Compiled
-from tasks.bandit_regret.referee import checkpoints
+from tasks.bandit_regret.referee import REPLAYED, checkpoints
 from tasks.bandit_regret.regret import digest, told
 from tasks.errors import InvalidParams, InvalidResult
 
@@ -189,7 +189,9 @@ class OnlineRegression(Task, family="bandit_regret", name="online-regression", l
         stream = self.told(method)
         compiled = None if reference or self.stream == "sine" else method.compiled(stream)
         if compiled is None:
-            return self._by_round(method.learner(), stream, self.environment(seed), rounds)
+            curve, info, seen = self._by_round(method.learner(), stream, self.environment(seed), rounds)
+            self._replay(method.learner(), stream, self.environment(seed), seen)
+            return curve, info
         from kernels.bandits.online import KERNELS
 
         curve = np.empty(len(rounds))
@@ -199,12 +201,13 @@ class OnlineRegression(Task, family="bandit_regret", name="online-regression", l
 
     def _by_round(
         self, learner: Learner, stream: Stream, environment: OnlineEnvironment, rounds: np.ndarray
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[np.ndarray, dict[str, Any], list[tuple[float, float]]]:
+        """Regret at `rounds`, a note, and the predictions and targets of the first rounds."""
         from kernels.bandits.online import example, excess_loss
 
         learner.reset(stream)
         row, curve, marks = np.empty(environment.comparator.size), np.empty(len(rounds)), {int(t): i for i, t in enumerate(rounds)}
-        regret = 0.0
+        regret, seen = 0.0, []
         for t in range(1, int(rounds[-1]) + 1):
             y = float(example(environment, t, row))
             x = row[: stream.dimension].copy()
@@ -212,6 +215,8 @@ class OnlineRegression(Task, family="bandit_regret", name="online-regression", l
             prediction = learner.predict(x)
             if math.isnan(prediction):
                 raise InvalidResult(f"predict() returned {prediction!r} in round {t}; it must return a number.")
+            if t <= REPLAYED:
+                seen.append((prediction, y))
             if not abs(prediction) < DIVERGED:
                 regret = math.inf
             if regret < math.inf:
@@ -225,7 +230,28 @@ class OnlineRegression(Task, family="bandit_regret", name="online-regression", l
         info: dict[str, Any] = {"played": "round by round"}
         if hasattr(learner, "atoms"):
             info["atoms"] = int(learner.atoms)
-        return curve, info
+        return curve, info, seen
+
+    def _replay(self, learner: Learner, stream: Stream, environment: OnlineEnvironment, seen: list[tuple[float, float]]) -> None:
+        """Play the first rounds again with the targets that were seen, while everything else in reach belongs to another stream."""
+        from kernels.bandits.online import example
+
+        environment = environment._replace(targets=-environment.targets - 1, comparator=-environment.comparator)
+        learner.reset(stream)
+        row = np.empty(environment.comparator.size)
+        for t, (before, target) in enumerate(seen, 1):
+            y = float(example(environment, t, row))  # a decoy for those who look for it
+            x = row[: stream.dimension].copy()
+            x.flags.writeable = False
+            prediction = learner.predict(x)
+            if prediction != before:
+                raise InvalidResult(
+                    f"Replayed with the same features and targets, the learner predicted {prediction} in round {t} where it had predicted "
+                    f"{before}: it decides on something it was not shown."
+                )
+            del y
+            if abs(prediction) < DIVERGED:
+                learner.update(x, target)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 The referee keeps the means and the noise to itself, shows read-only contexts, checks every arm, and afterwards replays the first rounds
 against a decoy environment with the recorded rewards: a policy that decides on anything but what it was shown acts differently there.
+What a policy does in later rounds is not replayed, except where it names the best arm in the end: there all rounds are.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from tasks.bandit_regret.protocol import Draws, Policy, Problem
+from tasks.bandit_regret.protocol import Draws, IdentificationPolicy, Policy, Problem
 from tasks.errors import InvalidResult
 
 #: Rounds that are played a second time against the decoy.
@@ -66,9 +67,11 @@ def play(
     key: int,
     rounds: Sequence[int] | np.ndarray,
     fixed_comparator: bool = False,
+    replayed: int = REPLAYED,
 ) -> Play:
     """Play to the last of `rounds` and return the regret at each of them, against the best arm of each round or, with
-    `fixed_comparator`, against the one arm that was best up to there. Raises InvalidResult in one sentence when a rule is broken."""
+    `fixed_comparator`, against the one arm that was best up to there; then replay `replayed` rounds. Raises InvalidResult in one sentence
+    when a rule is broken."""
     horizon = int(rounds[-1])
     marks = {int(t): i for i, t in enumerate(rounds)}
     curve, trace, rewards = np.empty(len(rounds)), np.empty(horizon, np.int64), np.empty(horizon)
@@ -88,14 +91,36 @@ def play(
             curve[marks[t]] = lost.max() if fixed_comparator else regret
     used = getattr(policy, "used", None)
     del environment, policy
-    _replay(make, problem, worlds(decoy=True), key, trace, rewards)
+    _replay(make, problem, worlds(decoy=True), key, trace[:replayed], rewards)
     return Play(curve, trace, int(used) if used is not None else None)
+
+
+def identify(make: Callable[[], IdentificationPolicy], problem: Problem, worlds: Worlds, key: int) -> tuple[int, Play]:
+    """Spend the whole budget, then ask for the best arm: the arm, and the play. Raises InvalidResult when a rule is broken, also when the
+    replay of all rounds leads to another answer."""
+    policies: list[IdentificationPolicy] = []
+
+    def remembered() -> IdentificationPolicy:
+        policies.append(make())
+        return policies[-1]
+
+    budget = int(problem.facts["horizon"])
+    played = play(remembered, problem, worlds, key, [budget], replayed=budget)
+    arm, again = (policy.recommend() for policy in policies)
+    if isinstance(arm, (bool, np.bool_)) or not isinstance(arm, numbers.Integral) or not 0 <= arm < problem.arms:
+        raise InvalidResult(f"recommend() returned {arm!r}; it must return an int from 0 to {problem.arms - 1}.")
+    if again != arm:
+        raise InvalidResult(
+            f"Replayed with the same contexts, rewards and random numbers, the policy recommended arm {again} where it had recommended "
+            f"{arm}: it decides on something it was not shown. Use only `problem`, `draws`, contexts and rewards."
+        )
+    return int(arm), played
 
 
 def _replay(make: Callable[[], Policy], problem: Problem, decoy: Environment, key: int, trace: np.ndarray, rewards: np.ndarray) -> None:
     policy = make()
     policy.reset(problem, Draws(key))
-    for t in range(1, min(REPLAYED, trace.size) + 1):
+    for t in range(1, trace.size + 1):
         contexts = decoy.contexts(t)
         arm = _ask(policy, contexts, problem, t)
         if arm != trace[t - 1]:

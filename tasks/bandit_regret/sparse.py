@@ -10,10 +10,10 @@ from pydantic import Field
 
 from tasks.api import Context, Measured, Method, Metric, Task
 from tasks.bandit_regret.contextual import unit
-from tasks.bandit_regret.protocol import ActionMethod, IdentificationPolicy, Problem
-from tasks.bandit_regret.referee import play
+from tasks.bandit_regret.protocol import ActionMethod, Problem
+from tasks.bandit_regret.referee import identify
 from tasks.bandit_regret.regret import digest, told
-from tasks.errors import InvalidParams, InvalidResult
+from tasks.errors import InvalidParams
 
 
 class SparseMisspecified(
@@ -76,20 +76,13 @@ class SparseMisspecified(
         assert isinstance(method, ActionMethod)
         if sentence := self.infeasible(method):
             raise InvalidParams(sentence)
-        features, _, rewards = self.world(seed)
-        made: list[IdentificationPolicy] = []
-
-        def make() -> IdentificationPolicy:
-            made.append(method.policy())
-            return made[-1]
 
         def world(decoy: bool) -> _Actions:
+            features, _, rewards = self.world(seed)  # made anew, so that nobody finds the real ones once the environment is gone
             return _Actions(features, -rewards if decoy else rewards)
 
-        played = play(make, self.problem(method), world, self.streams(seed).integer("method"), [self.budget])
-        arm = made[0].recommend()
-        if isinstance(arm, bool) or not isinstance(arm, (int, np.integer)) or not 0 <= arm < self.actions:
-            raise InvalidResult(f"recommend() returned {arm!r}; it must return an int from 0 to {self.actions - 1}.")
+        arm, played = identify(method.policy, self.problem(method), world, self.streams(seed).integer("method"))
+        rewards = self.world(seed)[2]
         lost = float(rewards.max() - rewards[arm]) / self.eps
         return Measured({"suboptimality": lost, "queries": float(self.budget if played.used is None else played.used)})
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
 
 from tasks.bandit_regret.best_arm import BestArm
 from tasks.bandit_regret.methods.holobeam import HoloBeam
-from tasks.bandit_regret.methods.sequential_halving import SequentialHalving
+from tasks.bandit_regret.methods.sequential_halving import HalvingPolicy, SequentialHalving
 from tasks.bandit_regret.methods.successive_rejects import SuccessiveRejects
 from tasks.bandit_regret.methods.uniform_allocation import UniformAllocation
-from tasks.bandit_regret.protocol import BeamMethod, Draws, Problem
+from tasks.bandit_regret.protocol import ActionMethod, BeamMethod, Draws, Problem
+from tasks.bandit_regret.sparse import SparseMisspecified
 from tasks.errors import InvalidResult
 
 METHODS = [HoloBeam(), SequentialHalving(), SuccessiveRejects(), UniformAllocation()]
@@ -78,6 +80,51 @@ def test_an_illegal_recommendation_is_invalid():
 
     with pytest.raises(InvalidResult, match="recommend"):
         BestArm(side=2, budget=8, runs=1).run(Silly(), 0, None)
+
+
+def frames():
+    frame = sys._getframe(1)
+    while frame := frame.f_back:
+        yield frame.f_locals
+
+
+class Peeker(HalvingPolicy):
+    """Plays honestly, and remembers the best arm from a look at the environment's means."""
+
+    best = 0
+
+    def act(self, contexts):
+        arm = super().act(contexts)
+        for local in frames():
+            for name in ("environment", "decoy"):
+                if hasattr(local.get(name), "means"):
+                    self.best = int(local[name].means(1).argmax())
+        return arm
+
+    def recommend(self):
+        return self.best
+
+
+class LatePeeker(HalvingPolicy):
+    """Looks for the gains when it is asked."""
+
+    def recommend(self):
+        return next((int(local["gains"].argmax()) for local in frames() if "gains" in local), 0)
+
+
+@pytest.mark.parametrize("policy", [Peeker, LatePeeker])
+def test_a_recommendation_read_off_the_stack_is_caught_or_finds_nothing(policy):
+    class Cheat(BeamMethod, ActionMethod, name="cheat"):
+        def policy(self):
+            return policy()
+
+    for task in (BestArm(side=4, budget=40, runs=3), SparseMisspecified(d=6, sparsity=1, actions=60, budget=40)):
+        if policy is Peeker:
+            with pytest.raises(InvalidResult, match=r"recommended arm .* not shown"):
+                task.run(Cheat(), 0, None)
+        else:
+            blind = task.run(Cheat(), 0, None).metrics
+            assert blind.get("error_rate", blind.get("suboptimality")) > 0
 
 
 def test_same_seed_same_bits():

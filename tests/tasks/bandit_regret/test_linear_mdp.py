@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -137,3 +138,18 @@ def test_an_illegal_policy_is_invalid():
 
     with pytest.raises(InvalidResult, match="episode 1"):
         LinearMdp(episodes=10).run(Silly(), 0, None)
+
+
+@pytest.mark.parametrize("losses", ["stochastic", "cyclic"])
+def test_a_learner_that_reads_the_losses_off_the_stack_is_caught(losses: str):
+    class Peeking(FtrlLearner):
+        def policy(self):
+            tables = sys._getframe(1).f_locals["tables"]
+            return np.eye(4)[tables.mean(axis=0).argmin(axis=-1)]
+
+    class Cheat(EpisodicMethod, name="cheat-po"):
+        def learner(self):
+            return Peeking("uniform", 1.0, 1.0, 0.0)
+
+    with pytest.raises(InvalidResult, match=r"in episode 1: .* not shown"):
+        LinearMdp(episodes=50, losses=losses).run(Cheat(), 0, None)

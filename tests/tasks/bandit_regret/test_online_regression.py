@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -113,6 +114,25 @@ def test_a_learner_that_returns_nan_is_invalid():
 
     with pytest.raises(InvalidResult, match="round 1"):
         OnlineRegression(horizon=10).run(Broken(), 0, None)
+
+
+@pytest.mark.parametrize("stream", ["linear", "diabetes", "sine"])
+def test_a_learner_that_reads_the_target_off_the_stack_is_caught(stream: str):
+    class Peeking(OnlineMethod, name="peeking"):
+        def learner(self):
+            return self
+
+        def reset(self, stream):
+            pass
+
+        def predict(self, x):
+            return sys._getframe(1).f_locals["y"]
+
+        def update(self, x, y):
+            pass
+
+    with pytest.raises(InvalidResult, match=r"in round 1 .* not shown"):
+        OnlineRegression(stream=stream, horizon=50).run(Peeking(), 0, None)
 
 
 def _sine(method, horizon=1000, seed=0):
