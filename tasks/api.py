@@ -272,7 +272,7 @@ class Setting:
 
 
 Verdict = Literal["supported", "refuted", "inconclusive", "not attempted"]
-ClaimKind = Literal["better", "equivalent", "ratio", "ordering", "slope", "front", "prediction", "bound"]
+ClaimKind = Literal["better", "equivalent", "ratio", "ordering", "slope", "front", "prediction", "line", "bound"]
 
 
 @dataclass(frozen=True, slots=True)

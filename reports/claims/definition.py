@@ -9,7 +9,7 @@ from typing import Any
 
 from reports.errors import ReportError
 
-KINDS = ("better", "equivalent", "ratio", "ordering", "slope", "front", "prediction", "bound")
+KINDS = ("better", "equivalent", "ratio", "ordering", "slope", "front", "prediction", "line", "bound")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Definition:
     kind: str
     task: str
     metric: str
-    arms: tuple[Arm, ...]  #: A, then B where there is one; for `ordering` all arms, best first
+    arms: tuple[Arm, ...]  #: A, then B where there is one; for `ordering` and `line` all arms, best first for the former
     task_params: Mapping[str, Any]
     effect: str
     margin: float

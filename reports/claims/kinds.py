@@ -289,6 +289,29 @@ def prediction(selection: Selection) -> Outcome:
     return _within(measured - target, -band, band, "measured - predicted within the band", detail)
 
 
+def line(selection: Selection) -> Outcome:
+    """Over the arms, the metric follows the prediction along a line through the origin: per seed, least squares leaves a coefficient of
+    determination R^2 of `margin` or more and a slope between `low` and `high`.
+
+    options: `arms` (at least three), `predicted` (metric id), `low`, `high`. R^2 compares with the mean over the arms.
+    """
+    claim = selection.definition
+    predicted = str(claim.options["predicted"])
+    if len(claim.arms) < 3:
+        raise Unusable("A line needs three arms or more.")
+    found = selection.seeds_of(claim.arms, [claim.metric, predicted])
+    y, x = (np.stack([found[arm.text, name] for arm in claim.arms]) for name in (claim.metric, predicted))
+    slopes = (x * y).sum(axis=0) / (x * x).sum(axis=0)
+    explained = 1 - np.square(y - slopes * x).sum(axis=0) / np.square(y - y.mean(axis=0)).sum(axis=0)
+    shown = t_interval(explained)
+    fit = one_sided(explained - claim.margin, "R^2", effect=shown.value, low=shown.low, high=shown.high, level=SUPPORT_LEVEL, detail={})
+    low, high = float(claim.options.get("low", -np.inf)), float(claim.options.get("high", np.inf))
+    steep = _within(slopes, np.full_like(slopes, low), np.full_like(slopes, high), "slope", {})
+    detail = {**fit.detail, "slope": float(slopes.mean()), "slope_low": low, "slope_high": high, "points": len(claim.arms)}
+    test = f"t and sign flips of R^2 against {claim.margin:g} and of the slope {_range(low, high)}: both must hold; effect: R^2"
+    return combined([fit, steep], f"{test}, {len(slopes)} seeds", fit, detail)
+
+
 def bound(selection: Selection) -> Outcome:
     """A's metric stays on the good side of `margin`: on average, or with `options.every` on every seed (one violation then refutes)."""
     claim = selection.definition
@@ -331,6 +354,7 @@ KIND_TESTS: dict[str, Callable[[Selection], Outcome]] = {
     "slope": slope,
     "front": front,
     "prediction": prediction,
+    "line": line,
     "bound": bound,
 }
 

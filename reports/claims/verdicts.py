@@ -228,6 +228,12 @@ def words(definition: Definition, outcome: Outcome, support: float, refute: floa
             f"The evidence against it passes {REFUTE_LEVEL:.0%} after correction (p = {refute:.2g}), under {definition.protocol}, "
             f"{outcome.n} seeds{f'; the paper: {definition.setting}' if definition.setting else ''}.",
         )
+    if support <= SUPPORT_LEVEL or refute <= REFUTE_LEVEL:
+        way, p, flips = ("for", support, outcome.robust_support) if support <= SUPPORT_LEVEL else ("against", refute, outcome.robust_refute)
+        return "inconclusive", (
+            f"The t test alone decides {way} it after correction (p = {p:.2g}); sign flips, which must agree at {SUPPORT_LEVEL:.0%}, "
+            f"give p = {flips:.2g} with {outcome.n} seeds."
+        )
     needed = outcome.detail.get("seeds_needed")
     if outcome.p_support <= SUPPORT_LEVEL < support:
         return (

@@ -94,13 +94,17 @@ def _trade_off(standing: Standing, spec: TradeOff, palette: Palette) -> Figure |
         if np.isfinite(x.mean[at]) and np.isfinite(y.mean[at]):
             low, high, x_low, x_high = (float(v) if np.isfinite(v) else None for v in (y.low[at], y.high[at], x.low[at], x.high[at]))
             points[at] = Point(float(x.mean[at]), float(y.mean[at]), low, high, x_low, x_high, entry.short)
-    if not points:
+    ends = [value for p in points.values() for value in (p.x, p.y)]
+    if not points or (spec.diagonal and min(ends) <= 0):
         return None
     series = []
     labels = list(dict.fromkeys(board.entries[at].label for at in standing.order if at in points))
     for label, color in zip(labels, apart([palette[label] for label in labels]), strict=True):
         mine = tuple(points[at] for at in sorted(points) if board.entries[at].label == label)
         series.append(Series(label, mine, "scatter", color))
+    if spec.diagonal:
+        line = tuple(Point(end, end) for end in (min(ends), max(ends)))
+        series.append(Series("equal", line, "reference", -1, quiet=True))
     front = undominated(standing, spec)
     steps = [points[at] for at in front]
     if len(steps) > 1:
@@ -114,7 +118,9 @@ def _trade_off(standing: Standing, spec: TradeOff, palette: Palette) -> Figure |
         Axis(x_metric.id, x_metric.unit, spec.x_scale, _better(x_metric.direction), within=spec.within),
         Axis(y_metric.id, y_metric.unit, spec.y_scale, _better(y_metric.direction), within=spec.within),
         (Panel("", tuple(series)),),
-        "Means over seeds; whiskers are 95 % intervals. The line joins the configurations that no other beats in both metrics.",
+        "Means over seeds; whiskers are 95 % intervals."
+        + (" The line joins the configurations that no other beats in both metrics." if len(steps) > 1 else "")
+        + (" On the grey line both are equal." if spec.diagonal else ""),
     )
 
 
@@ -145,10 +151,15 @@ def _curves(standing: Standing, spec: Curves, curve: Curve, palette: Palette) ->
         f"{spec.title or spec.metric}: {board.name}",
         f"Line plot of {spec.y_title} over {spec.x_title} for {len(measured)} configurations; ranked first {best}, last {worst}.",
         Axis(spec.x_title, "", spec.x_scale),
-        Axis(spec.y_title, metric.unit if metric else "", spec.y_scale, within=spec.within),
+        Axis(spec.y_title, metric.unit if metric else "", "linear" if ends_below_zero(series) else spec.y_scale, within=spec.within),
         (Panel("", tuple(series)),),
         caption,
     )
+
+
+def ends_below_zero(series: list[Series]) -> bool:
+    """Whether a line ends where a logarithmic axis has no place for it: regret against a fixed comparator may."""
+    return any(one.points[-1].y < 0 for one in series if one.points and not one.quiet)
 
 
 def _reliability(standing: Standing, spec: Reliability, curves: Mapping[str, Curve]) -> Figure | None:

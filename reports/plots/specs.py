@@ -12,7 +12,7 @@ ScaleName = Literal["linear", "log"]
 class TradeOff:
     """Mean of one metric against mean of another, one point per entry, one colour per method, with the front of undominated entries.
 
-    `within`: the values that neither metric can leave.
+    `within`: the values that neither metric can leave. `diagonal`: both are the same quantity, told apart by a line where they are equal.
     """
 
     x: str
@@ -21,6 +21,7 @@ class TradeOff:
     y_scale: ScaleName = "linear"
     title: str = ""
     within: tuple[float, float] | None = None
+    diagonal: bool = False
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -77,6 +78,15 @@ FAMILY_PLOTS: dict[str, tuple[Spec, ...]] = {
     "quantization": (
         TradeOff("bits_per_weight", "bits_per_byte_increase", y_scale="log", title="Loss against size"),
         TradeOff("bits_per_weight", "output_error", y_scale="log", title="Output error against size"),
+        TradeOff("predicted_increase", "bits_per_byte_increase", "log", "log", "Measured against predicted increase", diagonal=True),
+        TradeOff("bits_per_weight", "cosine", title="Fidelity against size"),
+        TradeOff("linear_cost", "accuracy", x_scale="log", title="Accuracy against cost of multiplications"),
+        TradeOff("compressed_share", "accuracy_loss", x_scale="log", title="Loss of accuracy against size"),
+        TradeOff("compressed_share", "relative_increase", x_scale="log", title="Loss against size"),
+        TradeOff("compressed_share", "quality_loss", x_scale="log", title="Loss of quality against size"),
+        TradeOff("bits_per_dimension", "distortion", y_scale="log", title="Distortion against rate"),
+        TradeOff("bits_per_frame", "prediction_error", title="Prediction error against rate"),
+        TradeOff("saved_share", "accuracy", x_scale="log", title="Accuracy against memory"),
     ),
     "pruning": (Curves("accuracy", "sparsity (%)", "accuracy", title="Accuracy over sparsity", within=(0.0, 1.0)),),
     "calibration": (

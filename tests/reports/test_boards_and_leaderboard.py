@@ -367,6 +367,32 @@ def test_the_front_marks_what_no_other_entry_beats_in_all_metrics(ledger: Ledger
     assert marked == front
 
 
+@pytest.mark.parametrize(
+    ("known", "shown"), [(("bits_per_weight", "linear_cost"), "linear_cost"), (("compressed_share",), "compressed_share")]
+)
+def test_what_a_compressed_entry_costs_stands_beside_its_quality(empty_ledger: Ledger, known: tuple[str, ...], shown: str) -> None:
+    """The uncompressed entry is the most accurate one; it shares the front with the cheap one, and the first place has a price."""
+    name = "quantization/toy"
+    metrics = [metric(name, "accuracy", "higher", primary=True), *(metric(name, one, "lower") for one in known)]
+    catalogue = Catalogue(tasks=[task(name, "Toy", metrics)], methods=[method(f"quantization/{one}", one) for one in "abc"])
+    values = {"a": (0.9, 16.0), "b": (0.8, 4.0), "c": (0.7, 8.0)}
+    fill(
+        empty_ledger,
+        catalogue,
+        [
+            Result(name, f"quantization/{one}", seed, {"accuracy": accuracy + seed / 1000, **dict.fromkeys(known, cost)})
+            for one, (accuracy, cost) in values.items()
+            for seed in range(5)
+        ],
+    )
+    [board] = load_boards(empty_ledger, Question("quantization"))
+    table = board_table(standing(board))
+    keys = [column.key for column in table.columns]
+    assert [key for key in keys if key in ("bits_per_weight", "linear_cost", "compressed_share")] == [shown]
+    at = keys.index("front")
+    assert {row.cells[keys.index("method")].text for row in table.rows if row.cells[at].text} == {"a", "b"}
+
+
 def test_weights_of_tasks_change_ranks_elo_and_say_so(empty_ledger: Ledger) -> None:
     """Method a wins on one task, b on two: with weight 3 on the first, a leads. The test keeps every task once."""
     names = [f"toy/t{at}" for at in range(3)]

@@ -18,12 +18,13 @@ from sample_ledger import Result, fill, method, metric, task
 from db.ledger import Ledger
 from db.records import Catalogue, Curve
 from reports.boards import Question, load_boards
+from reports.curves import load_curves
 from reports.document import Cell, Code, Column, Document, Row, Section, Table
 from reports.files import write
 from reports.html import render as render_html
 from reports.leaderboard import leaderboard
 from reports.numbers import formatter
-from reports.plots.build import apart, family_palette
+from reports.plots.build import apart, family_palette, figures
 from reports.plots.figure import Axis, Figure, Panel, Point, Series
 from reports.plots.scales import linear_ticks, log_ticks, scale, tick_text
 from reports.plots.svg import COLORS, shape, spread, svg
@@ -263,6 +264,48 @@ def test_an_axis_ends_where_values_cannot_go_though_an_interval_does() -> None:
     assert (free.low < -0.2, free.high > 1.4) == (True, True)
     assert (bounded.low, bounded.high) == (0.0, 1.0)
     assert 0.3 < narrow.low < 0.4 < 0.6 < narrow.high < 0.7
+
+
+def test_regret_that_ends_below_zero_is_drawn_on_a_linear_axis(empty_ledger: Ledger) -> None:
+    """Against a fixed comparator regret may be negative: a logarithmic axis would lay the best line along its edge."""
+    name = "bandit_regret/toy"
+    metrics = [metric(name, "regret", "lower", primary=True), metric(name, "regret_curve", "lower", curve="round")]
+    catalogue = Catalogue(tasks=[task(name, "Toy", metrics)], methods=[method(f"bandit_regret/{one}", one) for one in "ab"])
+    for kind, last in (("log", 3.0), ("linear", -3.0)):
+        results = [
+            Result(
+                name, f"bandit_regret/{one}", seed, {"regret": end}, [Curve("regret_curve", [1, 10, 100], [1.0, 2.0, end])], {"end": last}
+            )
+            for one, end in (("a", last), ("b", 9.0))
+            for seed in range(3)
+        ]
+        fill(empty_ledger, catalogue, results, run=f"run {kind}")
+        [board] = [one for one in load_boards(empty_ledger, Question("bandit_regret")) if json.loads(one.task_params)["end"] == last]
+        [figure] = figures(standing(board), load_curves(empty_ledger, [board], ["regret_curve"])[board.anchor])
+        assert figure.y.scale == kind
+
+
+def test_measured_against_predicted_has_the_line_where_both_are_equal(empty_ledger: Ledger) -> None:
+    name = "quantization/toy"
+    metrics = [metric(name, "error", "lower", primary=True)]
+    metrics += [metric(name, one, "none") for one in ("predicted_increase", "bits_per_byte_increase")]
+    catalogue = Catalogue(tasks=[task(name, "Toy", metrics)], methods=[method(f"quantization/{one}", one) for one in "ab"])
+    pairs = {"a": (0.1, 0.2), "b": (0.4, 0.3)}
+    fill(
+        empty_ledger,
+        catalogue,
+        [
+            Result(name, f"quantization/{one}", seed, {"error": 1.0, "predicted_increase": x, "bits_per_byte_increase": y})
+            for one, (x, y) in pairs.items()
+            for seed in range(3)
+        ],
+    )
+    [board] = load_boards(empty_ledger, Question("quantization"))
+    [figure] = figures(standing(board), {})
+    [line] = [series for series in figure.panels[0].series if series.kind == "reference"]
+    assert [(point.x, point.y) for point in line.points] == [pytest.approx((0.1, 0.1)), pytest.approx((0.4, 0.4))]
+    assert "joins" not in figure.caption
+    assert "both are equal" in figure.caption
 
 
 def test_the_overview_names_the_front_that_pairwise_comparison_gives(ledger: Ledger) -> None:

@@ -85,6 +85,20 @@ def noisy(mean: float, n: int = 12, sd: float = 0.1, seed: int = 0) -> np.ndarra
     return mean + sd * np.random.default_rng([seed, n]).normal(size=n)
 
 
+LINE = definition(
+    "line",
+    b=None,
+    margin=0.9,
+    options={"arms": [{"method": f"toy/{x}"} for x in "abcd"], "predicted": "theory", "low": 0.8, "high": 1.25},
+)
+
+
+def along(slope: float, sd: float) -> Material:
+    """Four arms predicted at 1, 2, 3 and 4, measured `slope` times as large with some noise."""
+    measured = {name: noisy(slope * (at + 1), sd=sd, seed=at) for at, name in enumerate("abcd")}
+    return material({"loss": measured, "theory": {name: [at + 1.0] * 12 for at, name in enumerate("abcd")}})
+
+
 CASES: list[tuple[str, dict[str, Any], Callable[[], Material], str]] = [
     ("better, true", definition(), lambda: material({"loss": {"a": noisy(1), "b": noisy(2, seed=1)}}), "supported"),
     ("better, false", definition(), lambda: material({"loss": {"a": noisy(2), "b": noisy(1, seed=1)}}), "refuted"),
@@ -184,6 +198,10 @@ CASES: list[tuple[str, dict[str, Any], Callable[[], Material], str]] = [
         lambda: material({"loss": {"a": noisy(1.1, sd=0.02)}}),
         "refuted",
     ),
+    ("measured along the predicted line", LINE, lambda: along(1.1, 0.02), "supported"),
+    ("along a line that is too steep", LINE, lambda: along(1.6, 0.02), "refuted"),
+    ("too scattered for a line", LINE, lambda: along(1.1, 2.0), "refuted"),
+    ("the scatter lies about where the limit does", LINE, lambda: along(1.1, 0.4), "inconclusive"),
     (
         "slope of a curve",
         definition("slope", b=None, metric="path", options={"low": 0.4, "high": 0.6}),
@@ -269,6 +287,39 @@ def test_better_uses_the_paired_t_test_of_scipy() -> None:
     assert outcome.p_refute == pytest.approx(ss.ttest_1samp(b - a, 0.01, alternative="less").pvalue, rel=1e-9)
     low, high = ss.ttest_rel(a, b).confidence_interval(0.95)
     assert (outcome.low, outcome.high) == pytest.approx((low, high), rel=1e-9)
+
+
+def test_the_line_is_scipys_regression_through_the_origin() -> None:
+    found = parse({"claim": "c", "paper": 6, "family": "toy", "statement": "", "definition": json.dumps(LINE), "hash": "h"})
+    of = along(1.1, 0.3)
+    outcome = KIND_TESTS["line"](select(found, of))
+    measured = of.boards[TASK][0].values["loss"]
+    x = np.arange(1.0, 5.0)
+    slopes, explained = [], []
+    for y in measured.T:
+        [slope], [residual], _, _ = np.linalg.lstsq(x[:, None], y, rcond=None)
+        slopes.append(slope)
+        explained.append(1 - residual / (np.var(y) * len(y)))
+    assert outcome.effect == pytest.approx(np.mean(explained), rel=1e-9)
+    assert outcome.detail["slope"] == pytest.approx(np.mean(slopes), rel=1e-9)
+    assert outcome.p_support == pytest.approx(
+        max(
+            ss.ttest_1samp(explained, 0.9, alternative="greater").pvalue,
+            ss.ttest_1samp(slopes, 0.8, alternative="greater").pvalue,
+            ss.ttest_1samp(slopes, 1.25, alternative="less").pvalue,
+        ),
+        rel=1e-9,
+    )
+
+
+def test_a_t_test_that_sign_flips_cannot_confirm_with_few_seeds_says_so() -> None:
+    claim = definition("equivalent", margin=0.3)
+    found = parse({"claim": "c", "paper": 6, "family": "toy", "statement": "", "definition": json.dumps(claim), "hash": "h"})
+    outcome = KIND_TESTS["equivalent"](select(found, material({"loss": {"a": noisy(1, 5), "b": noisy(9, 5, seed=1)}})))
+    verdict, reason = words(found, outcome, outcome.p_support, outcome.p_refute)
+    assert verdict == "inconclusive"
+    assert reason.startswith("The t test alone decides against it")
+    assert reason.endswith("sign flips, which must agree at 5%, give p = 0.062 with 5 seeds.")
 
 
 def test_equivalence_is_the_tost_of_statsmodels() -> None:
