@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from db import open_ledger
+from reports.claims.evidence import Unusable, select
+from reports.claims.verdicts import gather, parse
 
 ROOT = Path(__file__).parents[1]
 #: What a family was asked to cover.
@@ -50,6 +56,39 @@ def test_every_paper_with_a_verdict_has_its_methods_and_tasks_listed(recorded: t
         assert rows[paper]["methods"]
         assert rows[paper]["verdicts"]
         assert not {"supported (control)", "not attempted"} & set(rows[paper]["verdicts"].values())
+
+
+#: What two arms of a claim spend, the first that their task measures, and how much more the claimed winner may: five hundredths of a bit
+#: per weight (rule of the methods' card), else one percent.
+RATES = {"bits_per_weight": 0.05, "compressed_share": 0.0, "bits_per_dimension": 0.0, "bits_per_frame": 0.0}
+#: Claims about what more bits buy.
+UNEQUAL = re.compile(r"rvq-falls-at-stage-\d|spqr-outliers-help|eq-net-regularisation-helps-2")
+
+
+def test_no_claimed_winner_spends_more_bits_than_its_opponent(recorded: tuple[str, Path]) -> None:
+    family, path = recorded
+    if family != "quantization":
+        pytest.skip("bandits have no bits")
+    compared = set()
+    with open_ledger(str(path)) as ledger:
+        rows = ledger.query("SELECT claim, paper, family, statement, definition, hash FROM claims").to_pylist()
+        claims = [parse(row) for row in rows]
+        material = gather(ledger, family, claims)
+        for claim in claims:
+            if claim.kind not in ("better", "equivalent") or claim.control or UNEQUAL.fullmatch(claim.id):
+                continue
+            try:
+                selection = select(claim, material)
+            except Unusable:
+                continue
+            board = selection.boards[0]
+            rate = next((name for name in RATES if name in board.metrics), None)
+            if rate is None or claim.metric == rate:
+                continue
+            ours, theirs = (float(np.nanmean(board.values[rate][selection.one_entry(board, arm)])) for arm in (claim.a, claim.b))
+            assert ours <= theirs * 1.01 + RATES[rate], f"{claim.id}: {ours} against {theirs} {rate}"
+            compared.add(claim.id)
+    assert len(compared) > 40
 
 
 def test_no_trial_of_a_recorded_run_is_left_without_a_result(recorded: tuple[str, Path]) -> None:
