@@ -140,7 +140,7 @@ def _settings(threads: int) -> EngineSettings:
 def _run(ledger: Ledger, name: str) -> Iterator[str]:
     """A run of its own for the repetitions, finished however it ends."""
     from db.records import Environment, Run
-    from harness.cli.run import new_run_id
+    from harness.cli.execute import new_run_id
     from harness.identity import content_key
     from harness.provenance import environment
 

@@ -12,7 +12,7 @@ from db import open_ledger
 from db.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 from db.records import Attempt
 from db.spool import Spool
-from harness.cli.run import spool_folder
+from harness.cli.execute import spool_folder
 from harness.recorder import RETRY_SECONDS, Recorder, ingest
 from tests.harness.toys import start_run, toy_plan, toys
 
