@@ -50,8 +50,8 @@ def best_grid(rows: np.ndarray, scale: np.ndarray, zero: np.ndarray, top: int, e
     if rows.ndim != 2 or scale.shape != zero.shape or len(scale) != len(rows):
         raise ValueError(f"Shapes do not fit: weights {rows.shape}, scales {scale.shape}, zeros {zero.shape}.")
     out = np.zeros(len(rows), dtype=np.int64)
-    parts = (np.ascontiguousarray(array, dtype=np.float32) for array in (rows, scale, zero))
-    _best_grid(*parts, np.float32(top), exponent == 2.4, out)
+    rows, scale, zero = (np.ascontiguousarray(array, dtype=np.float32) for array in (rows, scale, zero))
+    _best_grid(rows, scale, zero, np.float32(top), exponent == 2.4, out)
     return out
 
 

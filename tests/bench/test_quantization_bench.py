@@ -195,7 +195,7 @@ def test_int4_gemv_approaches_one_read_of_codes_and_groups(ceilings: dict[str, f
         two_threads_read_GBs=1e-9 * source.nbytes / two_read,
         two_threads_of_read=two_read / two,
     )
-    assert max(read / fast, two_read / two) > 0.8  # at one number of threads: one alone varies with where pages lie, .71 to .86
+    assert read / fast > 0.8  # varies between processes, with where pages lie: .71 to .86 in eight runs
     assert plain * copies / len(weights) / fast > 3
     assert peer / fast > 0.9
 
