@@ -18,7 +18,6 @@ import pytest
 from db.records import Attempt
 from db.spool import Spool
 from harness.errors import EXIT_TRIALS_LEFT
-from tests.db.conftest import Server
 
 HERE = Path(__file__).parent
 PLAN_PLUGIN, TOY_PLUGIN = HERE / "plan_plugin.py", HERE / "toy_plugin.py"
@@ -338,41 +337,6 @@ def test_runs_keep_the_tags_of_suite_and_command(assay: Shell) -> None:
     for refused in (assay("run", "suite.yaml", "--tag", ""), assay("run", assay.suite(f"tags: ['']\n{ADD}"))):
         assert refused.returncode == 2
         assert "can't be the tag of a run" in refused.stderr.replace("\n", " ")
-
-
-#: `assay` with a disk that is full when the first result comes.
-FULL = """
-from db.errors import LedgerUnavailable
-from db.store import SqlLedger
-from harness.cli import main
-
-def full(*arguments):
-    raise LedgerUnavailable("The disk is full.")
-
-SqlLedger.record = full
-main()
-"""
-
-
-def test_results_that_only_reached_the_spool_are_no_success_and_the_next_run_takes_them_in(assay: Shell) -> None:
-    command = ["run", assay.suite(ADD), "--engine", "inline"]
-    broken = subprocess.run([sys.executable, "-c", FULL, *command], capture_output=True, text=True, cwd=assay.folder, env=assay.environment)
-    assert broken.returncode == 3
-    assert "results wait in assay.db.spool, and the same command takes them in" in " ".join(broken.stderr.split())
-    again = assay(*command)
-    assert again.returncode == 0
-    assert "9 attempts that an earlier run could not store were taken from assay.db.spool" in again.stderr
-    assert "nothing to do, 9 of 9 trials are done" in again.stderr
-
-
-def test_a_password_reaches_neither_the_ledger_nor_the_screen(assay: Shell, postgres: Server) -> None:
-    url = postgres.new_database("assay_template").replace("postgres@", "postgres:tellnobody@")
-    done = assay("run", assay.suite(ADD), "--engine", "inline", "--max-trials", "4", "--db", url)
-    assert "5 left" in done.stderr
-    assert "Continue with: assay run suite.yaml --engine inline --max-trials 4 --db 'postgresql://postgres:***@/" in done.stderr
-    argv = assay("sql", "SELECT argv FROM runs", "--db", url, "-f", "json").stdout
-    assert "tellnobody" not in done.stderr + argv
-    assert "postgresql://postgres:***@/" in argv
 
 
 def test_a_prefix_that_fits_no_trial_or_two_is_refused(assay: Shell) -> None:
