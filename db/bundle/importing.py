@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from db import notes, recording
 from db.bundle import attempts
-from db.bundle.layout import FILES, check_files, columns_of, path_of
+from db.bundle.layout import FILES, check_files, path_of
 from db.dictionaries import METHOD_CONFIG, TASK_CONFIG, next_id
 from db.errors import LedgerError
 from db.records import Environment
@@ -51,14 +51,7 @@ def import_bundle(ledger: SqlLedger, folder: Path, progress: Callable[[int, int]
     `progress(done, total)` counts attempts.
     """
     manifest = check_files(folder)
-    _refuse_other_columns(folder, manifest["format"])
     return _Import(ledger, folder, manifest["files"]["attempts"]["rows"], progress).run()
-
-
-def _refuse_other_columns(folder: Path, format: str) -> None:
-    for name, columns in (columns_of(format) or {}).items():
-        if pq.read_schema(path_of(folder, name)).names != columns:
-            raise LedgerError(f"{path_of(folder, name)} has other columns than this version of Assay reads.")
 
 
 class _Import:
