@@ -17,7 +17,6 @@ from db import notes, recording
 from db.bundle import attempts
 from db.bundle.layout import FILES, check_files, path_of
 from db.dictionaries import METHOD_CONFIG, TASK_CONFIG, next_id
-from db.errors import LedgerError
 from db.records import Environment
 
 if TYPE_CHECKING:
