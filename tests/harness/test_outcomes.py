@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.records import OUTCOMES, TRIAL_STATES
+from db.records import OUTCOMES, TrialState
 from harness.outcomes import KILLS_TO_QUARANTINE, RULES, History, decide
 
 FAILURES = [outcome for outcome in OUTCOMES if outcome not in ("ok", "cancelled")]
@@ -14,7 +16,7 @@ steps = st.lists(st.tuples(st.sampled_from(OUTCOMES), st.sampled_from(["w1", "w2
 
 def test_every_outcome_has_a_rule():
     assert set(RULES) == set(OUTCOMES)
-    assert {rule.final for rule in RULES.values()} <= set(TRIAL_STATES)
+    assert {rule.final for rule in RULES.values()} <= set(get_args(TrialState))
 
 
 @given(steps)
