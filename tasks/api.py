@@ -205,6 +205,8 @@ class Task(Registered, ABC):
     seconds: ClassVar[float] = 1.0
     metrics: ClassVar[tuple[Metric, ...]] = ()
     check_params: ClassVar[Mapping[str, Any]] = {}  #: parameters that make a trial as cheap as possible, for conformance checks
+    #: Parameters that `preset: NAME` in a suite stands for, by name. Unlike a field `preset` it is no part of a trial's identity.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     @classmethod
     def __pydantic_init_subclass__(

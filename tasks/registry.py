@@ -138,7 +138,15 @@ class Registry:
 
 
 def resolve(cls: type[P], params: Mapping[str, Any], what: str) -> P:
-    """An instance of `cls` with `params`, or InvalidParams in one sentence that names the parameter and what is allowed."""
+    """An instance of `cls` with `params`, or InvalidParams in one sentence that names the parameter and what is allowed. A preset of the
+    task's stands for its parameters; what is given beside it counts."""
+    presets: Mapping[str, Mapping[str, Any]] = getattr(cls, "presets", {})
+    if presets and "preset" in params:
+        params = dict(params)
+        name = params.pop("preset")
+        if name not in presets:
+            raise InvalidParams(f"{what}: parameter preset={name!r}: should be one of {', '.join(presets)}")
+        params = {**presets[name], **params}
     try:
         return cls(**params)
     except ValidationError as error:

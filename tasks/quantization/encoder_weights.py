@@ -38,6 +38,7 @@ class EncoderWeights(
 
     only: str = Field("", description="quantise only matrices whose name contains this, for instance 'down'")
 
+    presets: ClassVar = {"quick": {"pairs": 50, "calibration": 32, "only": "blocks.0"}, "standard": {}}
     check_params: ClassVar = {"pairs": 10, "calibration": 4, "only": "blocks.0.query"}
     metrics: ClassVar = (
         Metric("cosine", "1", "higher", "mean cosine between quantised and float32 embeddings", primary=True, low=-1.0001, high=1.0001),

@@ -60,6 +60,7 @@ class HfLm(
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of weights and hidden states while the model runs")
     only: str = Field("", description="quantise only matrices whose name contains this, for instance 'mlp'")
 
+    presets: ClassVar = {"quick": {"windows": 8, "calibration": 8}, "standard": {}}
     check_params: ClassVar = {"length": 16, "windows": 2, "calibration": 2}
     metrics: ClassVar = (
         Metric(

@@ -55,6 +55,7 @@ class PredictiveCodes(
     utterances: int = Field(400, ge=16, description="training utterances of 100 frames, and as many held out")
     ahead: int = Field(3, ge=1, le=20, description="frames between the newest frame a code may see and the one it predicts")
 
+    presets: ClassVar = {"quick": {"utterances": 40}, "standard": {}}
     check_params: ClassVar = {"utterances": 16}
     metrics: ClassVar = (
         Metric("prediction_error", "1", "lower", "held-out mean absolute error over that of the best constant", primary=True, low=0),

@@ -120,6 +120,7 @@ class Size(
 
     epochs: int = Field(60, ge=1, description="epochs of the float32 network")
 
+    presets: ClassVar = {"quick": {"epochs": 10}, "standard": {}}
     check_params: ClassVar = {"epochs": 1}
     metrics: ClassVar = (
         Metric("accuracy_loss", "1", "lower", "test accuracy of the float32 network minus that of the decompressed one", primary=True),

@@ -61,6 +61,7 @@ class VectorQuantization(
     source: SourceName = "gaussian"
     vectors: int = Field(20000, ge=100, description="training vectors, and as many held out; digits have 10,056 and 4,320")
 
+    presets: ClassVar = {"quick": {"vectors": 2000}, "standard": {}}
     check_params: ClassVar = {"vectors": 300}
     metrics: ClassVar = (
         Metric("distortion", "1", "lower", "held-out mean squared error over the source's variance (per dimension)", primary=True, low=0),
