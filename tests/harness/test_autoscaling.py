@@ -155,7 +155,7 @@ def test_idle_workers_are_ended_where_their_nodes_could_go_and_come_back_when_th
                 engine.poll(0.1)
             until(1, 2)
         run(2, 0.0)
-        assert [end.lost for end in until(1, 1 if grows else 2)] == [None]
+        assert [end.lost for end in until(1, 0 if grows else 2)] == [None]
     finally:
         engine.stop()
 
