@@ -82,7 +82,16 @@ def make_backend(url: str, create: bool = False) -> Backend:
 
 
 def _is_postgres(url: str) -> bool:
-    return url.lower().startswith(("postgresql:", "postgres:", "postgresql+psycopg:"))
+    """Whether it names a PostgreSQL ledger; LedgerUnavailable where the driver is not installed."""
+    if not url.lower().startswith(("postgresql:", "postgres:", "postgresql+psycopg:")):
+        return False
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise LedgerUnavailable(
+            f"A postgresql:// ledger needs the driver psycopg; run `pip install 'assay-bench[postgres]'` ({error})."
+        ) from error
+    return True
 
 
 def _path(url: str) -> Path:

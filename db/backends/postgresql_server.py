@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from db.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
+import psycopg
 
-try:
-    import psycopg
-except ImportError as error:
-    raise LedgerUnavailable(
-        "A postgresql:// ledger needs the driver psycopg, which is not installed; run `pip install 'assay-bench[postgres]'`."
-    ) from error
+from db.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 
 #: Milliseconds that a statement waits for a lock. Groups commit in milliseconds; only a stuck process can use this up.
 LOCK_TIMEOUT = 60_000

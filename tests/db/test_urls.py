@@ -117,3 +117,10 @@ def test_a_password_is_not_on_the_command_line_of_pg_dump(postgres: Any, tmp_pat
     assert password == "sEcret"
     assert "sEcret" not in arguments
     assert "user=postgres" in arguments
+
+
+@pytest.mark.parametrize("arguments", [{"create": True}, {"read_only": True}, {}])
+def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, arguments: dict[str, bool]) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(LedgerUnavailable, match=r"needs the driver psycopg; run `pip install 'assay-bench\[postgres\]'`"):
+        open_ledger("postgresql://ann@127.0.0.1:1/db", **arguments)
