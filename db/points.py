@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from db.errors import LedgerError
 from db.values import typed
 
 Integers = NDArray[np.int64]
@@ -46,7 +47,14 @@ class Points:
         return [(attempt, metric, *typed(value)) for attempt, metric, value in numbers]
 
     def blocks(self) -> Iterator[Block]:
-        """The points by what was measured; nearly always one block, because the trials of a task measure the same."""
+        """The points by what was measured; nearly always one block, because the trials of a task measure the same. Raises LedgerError for
+        an attempt that measured a metric twice."""
+        for block in self._blocks():
+            if len(set(block.metrics)) < len(block.metrics):
+                raise LedgerError("An attempt holds two values of one metric; a metric is measured once, or as a curve.")
+            yield block
+
+    def _blocks(self) -> Iterator[Block]:
         if not len(self):
             return
         starts = np.flatnonzero(np.r_[True, self.attempt[1:] != self.attempt[:-1]])

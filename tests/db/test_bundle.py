@@ -260,6 +260,15 @@ def test_a_reference_into_nothing(bundle: Path) -> None:
         verify_bundle(bundle)
 
 
+def test_two_values_of_one_metric_are_refused(new_url: Callable[[], str], bundle: Path) -> None:
+    tamper(bundle, "measurements", lambda table: pa.concat_tables([table.slice(0, 1), table]))
+    with (
+        open_ledger(new_url(), create=True) as ledger,
+        pytest.raises(LedgerError, match=r"two values of one metric|refuses what it was given"),
+    ):
+        import_bundle(ledger, bundle)  # type: ignore[arg-type]
+
+
 def test_export_does_not_overwrite(bundle: Path, tmp_path: Path) -> None:
     with open_ledger(tmp_path / "source.db") as ledger, pytest.raises(LedgerError, match="not empty"):
         export_bundle(ledger, bundle)
